@@ -1,0 +1,67 @@
+using Grpc.Core;
+
+namespace Containerd;
+
+/// <summary>The one table between <see cref="ErrorKind"/> and the status codes that gRPC and ttrpc share.</summary>
+public static class ErrorKinds
+{
+    private static readonly (ErrorKind Kind, StatusCode Code)[] s_table =
+    [
+        (ErrorKind.Internal, StatusCode.Internal),
+        (ErrorKind.NotFound, StatusCode.NotFound),
+        (ErrorKind.AlreadyExists, StatusCode.AlreadyExists),
+        (ErrorKind.InvalidArgument, StatusCode.InvalidArgument),
+        (ErrorKind.Precondition, StatusCode.FailedPrecondition),
+        (ErrorKind.DeadlineExceeded, StatusCode.DeadlineExceeded),
+        (ErrorKind.Cancelled, StatusCode.Cancelled),
+        (ErrorKind.Unavailable, StatusCode.Unavailable),
+        (ErrorKind.Exhausted, StatusCode.ResourceExhausted),
+        (ErrorKind.RuntimeFailed, StatusCode.Unknown),
+        (ErrorKind.Unimplemented, StatusCode.Unimplemented),
+    ];
+
+    /// <summary>The status code that says <paramref name="kind"/> on the wire.</summary>
+    public static StatusCode ToStatusCode(this ErrorKind kind)
+    {
+        foreach (var row in s_table)
+        {
+            if (row.Kind == kind)
+            {
+                return row.Code;
+            }
+        }
+
+        throw new ArgumentOutOfRangeException(nameof(kind), kind, "an error kind without a status code");
+    }
+
+    /// <summary>The kind behind a status code that a peer sent; a code that we never send is <see cref="ErrorKind.Internal"/>.</summary>
+    public static ErrorKind ToErrorKind(this StatusCode code)
+    {
+        foreach (var row in s_table)
+        {
+            if (row.Code == code)
+            {
+                return row.Kind;
+            }
+        }
+
+        return ErrorKind.Internal;
+    }
+
+    /// <summary>
+    /// What a server answers for an exception that escaped a handler. Everything that is not a <see cref="TaskException"/>, a
+    /// cancellation or a deadline is our bug: the caller gets Internal with the message, and the server logs it.
+    /// </summary>
+    public static Status ToStatus(Exception exception) => exception switch
+    {
+        TaskException failure => new Status(failure.Kind.ToStatusCode(), failure.Message),
+        RpcException rpc => rpc.Status,
+        OperationCanceledException => new Status(StatusCode.Cancelled, "the call was cancelled"),
+        TimeoutException timeout => new Status(StatusCode.DeadlineExceeded, timeout.Message),
+        _ => new Status(StatusCode.Internal, $"{exception.GetType().Name}: {exception.Message}"),
+    };
+
+    /// <summary>Whether an exception is an expected answer (logged as such) rather than a bug (logged as an error).</summary>
+    public static bool IsExpected(Exception exception) =>
+        exception is TaskException { Kind: not ErrorKind.Internal } or RpcException or OperationCanceledException or TimeoutException;
+}
