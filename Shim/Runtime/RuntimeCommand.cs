@@ -1,0 +1,48 @@
+using System.Runtime.InteropServices;
+
+namespace Shim.Runtime;
+
+/// <summary>
+/// One call of the runtime, as data. Each factory turns one verb and its options into arguments and nothing else, so that spelling
+/// can be tested without a process.
+/// </summary>
+internal sealed class RuntimeCommand
+{
+    private RuntimeCommand(RuntimeVerb verb, params IEnumerable<string> arguments)
+    {
+        Verb = verb;
+        Arguments = [.. arguments];
+    }
+
+    internal RuntimeVerb Verb { get; }
+
+    /// <summary>What follows the global options: the verb's name, its options, the container's id.</summary>
+    internal IReadOnlyList<string> Arguments { get; }
+
+    /// <summary>
+    /// Descriptors 0 to 2 for a verb that hands them on to the container. Null: /dev/null and the error output.
+    /// </summary>
+    internal RuntimeStdio? Stdio { get; private init; }
+
+    internal static RuntimeCommand Create(string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio) =>
+        new(RuntimeVerb.Create, ["create", "--bundle", bundle, "--pid-file", pidFile,
+            .. consoleSocket is null ? Enumerable.Empty<string>() : ["--console-socket", consoleSocket],
+            .. noPivot ? ["--no-pivot"] : Enumerable.Empty<string>(), id]) { Stdio = stdio };
+
+    internal static RuntimeCommand Start(string id) => new(RuntimeVerb.Start, ["start", id]);
+
+    internal static RuntimeCommand Exec(string id, string processFile, string pidFile, string? consoleSocket, RuntimeStdio stdio) =>
+        new(RuntimeVerb.Exec, ["exec", "--detach", "--process", processFile, "--pid-file", pidFile,
+            .. consoleSocket is null ? Enumerable.Empty<string>() : ["--console-socket", consoleSocket], id]) { Stdio = stdio };
+
+    internal static RuntimeCommand Pause(string id) => new(RuntimeVerb.Pause, ["pause", id]);
+
+    internal static RuntimeCommand Resume(string id) => new(RuntimeVerb.Resume, ["resume", id]);
+
+    internal static RuntimeCommand Update(string id, string resourcesFile) => new(RuntimeVerb.Update, ["update", "--resources", resourcesFile, id]);
+
+    internal static RuntimeCommand Delete(string id) => new(RuntimeVerb.Delete, ["delete", "--force", id]);
+}
+
+/// <summary>What the container's process gets as descriptors 0 to 2.</summary>
+internal sealed record RuntimeStdio(SafeHandle Stdin, SafeHandle Stdout, SafeHandle Stderr);

@@ -1,0 +1,29 @@
+namespace Shim.Runtime;
+
+/// <summary>The verbs of an OCI runtime that this shim uses. State, list, wait and signals never need one.</summary>
+internal enum RuntimeVerb
+{
+    Create,
+    Start,
+    Exec,
+    Pause,
+    Resume,
+    Update,
+    Delete,
+}
+
+/// <summary>How long each verb may take before it is killed. Generous: a loaded machine is slow, and a deadline here undoes work.</summary>
+internal static class RuntimeDeadlines
+{
+    /// <summary>The limit for <paramref name="verb"/>.</summary>
+    internal static TimeSpan For(RuntimeVerb verb) => verb switch
+    {
+        RuntimeVerb.Create => TimeSpan.FromSeconds(60),
+        RuntimeVerb.Exec => TimeSpan.FromSeconds(30),
+        RuntimeVerb.Start or RuntimeVerb.Delete => TimeSpan.FromSeconds(20),
+        _ => TimeSpan.FromSeconds(10),
+    };
+
+    /// <summary>How long a killed runtime may take to be collected: an uninterruptible sleep in the kernel can hold it.</summary>
+    internal static readonly TimeSpan AfterKill = TimeSpan.FromSeconds(5);
+}
