@@ -1,0 +1,202 @@
+using System.Globalization;
+using Containerd;
+using Shim.Cgroups;
+using Shim.Processes;
+using Shim.Runtime;
+using Shim.Stdio;
+
+namespace Shim.Tasks;
+
+/// <summary>What a container is made from.</summary>
+/// <param name="Id">Its name, for the runtime too.</param>
+/// <param name="Bundle">Directory with config.json.</param>
+/// <param name="Runtime">Name or path of the runtime; empty is the shim's default.</param>
+/// <param name="NoPivot">No pivot_root, for a root file system on a ramdisk.</param>
+/// <param name="Streams">Where its init's bytes go.</param>
+internal sealed record CreateSpec(string Id, string Bundle, string Runtime, bool NoPivot, StreamAddresses Streams);
+
+/// <content>How a container comes into being and begins to run.</content>
+internal sealed partial class Container
+{
+    private static readonly TimeSpan s_execveLimit = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_consoleLimit = TimeSpan.FromSeconds(30);
+
+    /// <summary>Creates the container and leaves its init waiting. When this throws, nothing of it is left.</summary>
+    internal static async Task<Container> CreateAsync(ShimServices services, CreateSpec spec)
+    {
+        ContainerId.Check(spec.Id);
+        var bundle = Bundle.Load(spec.Bundle);
+
+        // The caller's wish wins: true makes a terminal even if the config has none. A config with a terminal has one either way.
+        var terminal = spec.Streams.Terminal || bundle.Process.Terminal;
+        var runtime = services.Runtime(spec.Runtime);
+        var streams = ProcessStreams.Open(spec.Streams with { Terminal = terminal }, services.Loop);
+        try
+        {
+            var directory = terminal == bundle.Process.Terminal
+                ? bundle.Directory
+                : Bundle.WriteWithTerminal(bundle.Directory, Path.Combine(services.StateDirectory, "bundle"), terminal);
+            using var anticipation = services.Reaper.Anticipate();
+            var pid = await RunAsync(services, runtime, streams, anticipation, (pidFile, consoleSocket) =>
+                RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams))).ConfigureAwait(false);
+            var init = new ManagedProcess(pid, true, bundle.Process with { Terminal = terminal }, streams);
+            var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid));
+            var journaled = container.Append(TaskEventType.Create, init);
+            container.Adopt(init, anticipation, container.InitEnded);
+            await JournaledAsync(journaled).ConfigureAwait(false);
+            return container;
+        }
+        catch (Exception e)
+        {
+            // "Already exists" is about a container of this runtime that somebody else made: that one is not ours to remove.
+            if (e is not TaskException { Kind: ErrorKind.AlreadyExists })
+            {
+                await RemoveFailedAsync(services, runtime, spec.Id).ConfigureAwait(false);
+            }
+
+            streams.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Lets the init run. A process that ends at once still makes this succeed, and its exit event follows its start event.</summary>
+    internal async Task StartAsync(CancellationToken cancellationToken)
+    {
+        using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
+        lock (_lock)
+        {
+            _ = InitStates.Next(_state, InitEvent.Start, Id);
+            _starting = true;
+        }
+
+        var started = false;
+        Task journaled = Task.CompletedTask;
+        try
+        {
+            // Not abandoned when init ends: `true` may well have ended before the runtime tells us that it could start it.
+            await ConcludeAsync(InitEvent.Start, () => _runtime.RunAsync(RuntimeCommand.Start(Id), CancellationToken.None)).ConfigureAwait(false);
+            await ExecutedAsync(_init.Pid).ConfigureAwait(false);
+            started = true;
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _starting = false;
+                if (started)
+                {
+                    _init.StartedAt = DateTimeOffset.UtcNow;
+                    _state = _state == InitState.Created ? InitState.Running : _state;
+                    journaled = Append(TaskEventType.Start, _init);
+                }
+
+                PublishInitExit_NeedsLock();
+            }
+        }
+
+        await JournaledAsync(journaled).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// The runtime returns a moment before its child executes the program. Until then the process is the runtime's own, whose
+    /// handlers swallow signals or make other exit statuses of them (seen with runc on a loaded machine: 1 signal in 80). Who was told
+    /// that a process runs may signal it, so he is told when it does. Bounded: an execve can hang on a slow disk.
+    /// </summary>
+    private static async Task ExecutedAsync(int pid)
+    {
+        for (var end = Environment.TickCount64 + (long)s_execveLimit.TotalMilliseconds; ProcFs.AwaitsExec(pid) && Environment.TickCount64 < end;)
+        {
+            await Task.Delay(1).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>
+    /// Runs a verb that makes a process, and returns that process's pid. Streams are connected; on failure no process is left (the
+    /// container itself is the caller's to remove).
+    /// </summary>
+    private static async Task<int> RunAsync(
+        ShimServices services,
+        OciRuntime runtime,
+        ProcessStreams streams,
+        Reaper.Anticipation anticipation,
+        Func<string, string?, RuntimeCommand> command,
+        CancellationToken abort = default)
+    {
+        var pidFile = services.NewFile("pid");
+        try
+        {
+            if (streams.HasTerminal)
+            {
+                using var console = ConsoleSocket.Listen(services.StateDirectory, services.Loop);
+                using var givingUp = new CancellationTokenSource();
+                var receiving = console.ReceiveMasterAsync(s_consoleLimit + RuntimeDeadlines.For(RuntimeVerb.Create), givingUp.Token);
+                try
+                {
+                    await runtime.RunAsync(command(pidFile, console.Path), abort).ConfigureAwait(false);
+
+                    // The runtime has sent it before it ended.
+                    streams.AttachTerminal(await receiving.WaitAsync(s_consoleLimit, CancellationToken.None).ConfigureAwait(false));
+                }
+                catch
+                {
+                    await givingUp.CancelAsync().ConfigureAwait(false);
+                    _ = receiving.ContinueWith(
+                        static late => late.Result.Dispose(),
+                        CancellationToken.None,
+                        TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously,
+                        TaskScheduler.Default);
+                    throw;
+                }
+            }
+            else
+            {
+                await runtime.RunAsync(command(pidFile, null), abort).ConfigureAwait(false);
+            }
+
+            streams.ReleaseChildEnds();
+            return ReadPid(pidFile) ?? throw new TaskException(ErrorKind.Internal, $"{runtime.Binary} succeeded and wrote no pid to {pidFile}");
+        }
+        catch when (ReadPid(pidFile) is { } orphan)
+        {
+            // The runtime was killed, or the terminal did not come, after the process had begun: nobody will ever know of it.
+            using var identity = anticipation.Claim(orphan, static _ => { });
+            _ = identity?.Signal(Interop.Libc.SIGKILL);
+            throw;
+        }
+        finally
+        {
+            File.Delete(pidFile);
+        }
+    }
+
+    private static RuntimeStdio Stdio(ProcessStreams streams) => new(streams.ChildStdin, streams.ChildStdout, streams.ChildStderr);
+
+    private static int? ReadPid(string pidFile) =>
+        File.Exists(pidFile) && int.TryParse(File.ReadAllText(pidFile), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid > 0 ? pid : null;
+
+    /// <summary>Removes what a failed creation left. Best effort: the caller is told of the failure itself.</summary>
+    private static async Task RemoveFailedAsync(ShimServices services, OciRuntime runtime, string id)
+    {
+        try
+        {
+            await runtime.RunAsync(RuntimeCommand.Delete(id)).ConfigureAwait(false);
+        }
+        catch (TaskException e) when (e.Kind == ErrorKind.NotFound)
+        {
+            // Nothing was left.
+        }
+        catch (TaskException e)
+        {
+            services.Log.Error($"cannot remove what the failed creation of {id} left: {e.Message}");
+        }
+    }
+
+    private void Adopt(ManagedProcess process, Reaper.Anticipation anticipation, Action<ChildExit> ended)
+    {
+        var identity = anticipation.Claim(process.Pid, ended);
+        lock (_lock)
+        {
+            process.Identity = identity;
+        }
+    }
+}

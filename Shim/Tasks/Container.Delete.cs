@@ -1,0 +1,109 @@
+using Containerd;
+using Shim.Interop;
+using Shim.Runtime;
+
+namespace Shim.Tasks;
+
+/// <content>The end of a container.</content>
+internal sealed partial class Container
+{
+    // From SIGKILL to the exit event. Only a process in an uninterruptible sleep takes long.
+    private static readonly TimeSpan s_killLimit = TimeSpan.FromSeconds(15);
+
+    /// <summary>
+    /// Kills what still runs, waits for it, removes the container from the runtime and from the kernel. One deletion at a time, which
+    /// every caller joins; giving up waiting does not stop it; after a failure it can be asked for again.
+    /// </summary>
+    internal async Task<ExitRecord> DeleteAsync(CancellationToken cancellationToken)
+    {
+        Task deletion;
+        lock (_lock)
+        {
+            if (_state == InitState.Deleted)
+            {
+                throw TaskException.NotFound($"container {Id} is deleted");
+            }
+
+            if (_deletion is null or { IsFaulted: true } or { IsCanceled: true })
+            {
+                _deletion = Task.Run(RemoveAsync, CancellationToken.None);
+            }
+
+            deletion = _deletion;
+        }
+
+        await deletion.WaitAsync(cancellationToken).ConfigureAwait(false);
+        return _init.Exit!;
+    }
+
+    private async Task RemoveAsync()
+    {
+        await EndInitAsync().ConfigureAwait(false);
+        using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, CancellationToken.None).ConfigureAwait(false);
+
+        // Also what an init without a pid namespace of its own left behind.
+        KillRemaining();
+        try
+        {
+            await _runtime.RunAsync(RuntimeCommand.Delete(Id)).ConfigureAwait(false);
+        }
+        catch (TaskException e) when (e.Kind == ErrorKind.NotFound)
+        {
+            // Somebody has removed it behind our back, which is what we wanted.
+        }
+
+        await DrainAllAsync().ConfigureAwait(false);
+        List<ManagedProcess> processes;
+        Task journaled;
+        lock (_lock)
+        {
+            processes = [.. _execs.Values, _init];
+            foreach (var process in processes.Where(process => !process.IsInit))
+            {
+                _ = Forget_NeedsLock(process);
+            }
+
+            _state = InitStates.Next(_state, InitEvent.Delete, Id);
+            journaled = Append(TaskEventType.Delete, _init);
+        }
+
+        foreach (var process in processes)
+        {
+            process.Dispose();
+        }
+
+        await JournaledAsync(journaled).ConfigureAwait(false);
+    }
+
+    private async Task EndInitAsync()
+    {
+        if (State != InitState.Stopped)
+        {
+            _ = _init.Identity?.Signal(Libc.SIGKILL);
+            if (_cgroup is { IsFrozen: true })
+            {
+                KillRemaining();
+            }
+        }
+
+        try
+        {
+            await _init.Exited.WaitAsync(s_killLimit).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            throw TaskException.Timeout($"container {Id}: process {_init.Pid} did not end within {s_killLimit.TotalSeconds:0} s after SIGKILL");
+        }
+    }
+
+    private async Task DrainAllAsync()
+    {
+        List<Task> draining;
+        lock (_lock)
+        {
+            draining = [.. _execs.Values.Append(_init).Select(process => process.Streams.DrainAsync(_services.DrainLimit, CancellationToken.None))];
+        }
+
+        await Task.WhenAll(draining).ConfigureAwait(false);
+    }
+}

@@ -1,0 +1,88 @@
+using System.Buffers;
+using System.Text.Json;
+using Shim.Processes;
+
+namespace Shim.Tasks;
+
+/// <summary>
+/// Events as the journal holds them: one JSON object a line, so that a successor of this shim, the supervisor after a crash, and a
+/// person with a pager can read them. Members that do not apply are left out; unknown ones are skipped when reading.
+/// </summary>
+/// <example>
+/// {"seq":3,"time":"2026-01-31T12:00:00.0000000+00:00","type":"Exit","id":"web","pid":4242,"init":true,
+/// "exit":{"status":137,"signal":9,"core":false,"reason":"OomKilled","message":"...","time":"...","utime":1200,"stime":300,"maxrss":2048}}
+/// </example>
+internal static class TaskEventJson
+{
+    /// <summary>The event as one line without a line feed.</summary>
+    internal static ReadOnlyMemory<byte> Write(TaskEvent e)
+    {
+        var buffer = new ArrayBufferWriter<byte>(256);
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteNumber("seq"u8, e.Sequence);
+            json.WriteString("time"u8, e.Time);
+            json.WriteString("type"u8, e.Type.ToString());
+            json.WriteString("id"u8, e.ContainerId);
+            json.WriteNumber("pid"u8, e.Pid);
+            json.WriteBoolean("init"u8, e.Init);
+            if (e.Exit is { } exit)
+            {
+                json.WriteStartObject("exit"u8);
+                json.WriteNumber("status"u8, exit.Status.Code);
+                json.WriteNumber("signal"u8, exit.Status.Signal);
+                json.WriteBoolean("core"u8, exit.Status.CoreDumped);
+                json.WriteString("reason"u8, exit.Reason.ToString());
+                json.WriteString("message"u8, exit.Message);
+                json.WriteString("time"u8, exit.Time);
+                json.WriteNumber("utime"u8, exit.Usage.UserMicroseconds);
+                json.WriteNumber("stime"u8, exit.Usage.SystemMicroseconds);
+                json.WriteNumber("maxrss"u8, exit.Usage.MaxRssKib);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndObject();
+        }
+
+        return buffer.WrittenMemory;
+    }
+
+    /// <summary>Reads a line back. Throws <see cref="InvalidDataException"/> for anything that <see cref="Write"/> would not have written.</summary>
+    internal static TaskEvent Read(ReadOnlyMemory<byte> line)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(line);
+            var root = document.RootElement;
+            return new TaskEvent(
+                Name<TaskEventType>(root.GetProperty("type"u8)),
+                root.GetProperty("id"u8).GetString() ?? throw new FormatException("id is null"),
+                root.GetProperty("pid"u8).GetInt32(),
+                root.GetProperty("init"u8).GetBoolean(),
+                root.TryGetProperty("exit"u8, out var exit) ? ReadExit(exit) : null)
+            {
+                Sequence = root.GetProperty("seq"u8).GetInt64(),
+                Time = root.GetProperty("time"u8).GetDateTimeOffset(),
+            };
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or ArgumentException or FormatException or InvalidOperationException)
+        {
+            throw new InvalidDataException($"not a journal line: {e.Message}", e);
+        }
+    }
+
+    // Enum.Parse alone would take numbers and lists too.
+    private static T Name<T>(JsonElement name)
+        where T : struct, Enum =>
+        Enum.TryParse<T>(name.GetString(), out var value) && Enum.GetName(value) is { } exact && name.ValueEquals(exact)
+            ? value
+            : throw new FormatException($"{name} is no {typeof(T).Name}");
+
+    private static ExitRecord ReadExit(JsonElement exit) => new(
+        new ExitStatus(exit.GetProperty("status"u8).GetInt32(), exit.GetProperty("signal"u8).GetInt32(), exit.GetProperty("core"u8).GetBoolean()),
+        Name<ExitReason>(exit.GetProperty("reason"u8)),
+        exit.GetProperty("message"u8).GetString() ?? "",
+        exit.GetProperty("time"u8).GetDateTimeOffset(),
+        new ResourceUse(exit.GetProperty("utime"u8).GetUInt64(), exit.GetProperty("stime"u8).GetUInt64(), exit.GetProperty("maxrss"u8).GetUInt64()));
+}
