@@ -1,0 +1,177 @@
+using System.Runtime.InteropServices;
+using Containerd.Shim.V1;
+using Google.Protobuf.WellKnownTypes;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Win32.SafeHandles;
+using Shim.Interop;
+using Shim.Processes;
+using Shim.Stdio;
+using Shim.Tasks;
+using Shim.Transport.Grpc;
+
+namespace Shim.Bootstrap;
+
+/// <summary>`shim serve`: puts the process into order, builds the rooms on each other, and becomes the reaper.</summary>
+internal sealed class Server
+{
+    private const uint ChildUmask = 0x12;
+
+    // From SIGTERM for the container to its SIGKILL, when this shim is told to end.
+    private static readonly TimeSpan s_stopGrace = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_closeGrace = TimeSpan.FromSeconds(1);
+
+    private readonly TaskService _tasks;
+    private readonly Listener _listener;
+    private readonly TaskLog _log;
+
+    // Held here, because a registration that is collected is one that ends.
+    private readonly List<PosixSignalRegistration> _registrations = [];
+
+    private readonly SafeFileHandle _stateLock;
+    private KestrelServer? _kestrel;
+    private int _ending;
+
+    private Server(TaskService tasks, Listener listener, SafeFileHandle stateLock, TaskLog log)
+    {
+        _stateLock = stateLock;
+        _tasks = tasks;
+        _listener = listener;
+        _log = log;
+    }
+
+    /// <summary>Serves until Shutdown or a signal ends the process.</summary>
+    internal static int Run(ServeOptions options)
+    {
+        // First of all: a parent that ignores SIGCHLD has handed that on to us, and the kernel would then throw every status away.
+        Libc.SetDefaultDisposition(Libc.SIGCHLD);
+        Libc.BecomeSubreaper();
+        _ = Libc.Umask(ChildUmask);
+
+        var log = new TaskLog(options.Debug);
+        var state = Path.GetFullPath(options.StateDirectory ?? ".");
+        Directory.CreateDirectory(state, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var listener = Listener.Open(options);
+        var stateLock = LockDirectory(state, listener);
+        var reaper = new Reaper(e => log.Error($"an exit could not be handled: {e}"));
+        var services = new ShimServices(
+            reaper,
+            new StreamLoop(log.Error),
+            Journal.Open(Path.Combine(state, "journal"), log),
+            log,
+            state,
+            options.Runtime,
+            options.RuntimeRoot)
+        { DrainLimit = options.DrainLimit };
+        var server = new Server(new TaskService(services), listener, stateLock, log);
+        server.Start(options, state);
+        log.Info($"shim {CommandLine.Version}, pid {Environment.ProcessId}, serves {listener.Path ?? $"descriptor {listener.Descriptor}"}");
+        reaper.Run();
+        return 0;
+    }
+
+    /// <summary>Two shims with one journal would mix their numbers. The lock is on the directory itself and ends with this process.</summary>
+    private static SafeFileHandle LockDirectory(string directory, Listener listener)
+    {
+        var handle = Fd.Open(directory, Libc.O_RDONLY | Libc.O_DIRECTORY);
+        if (Libc.Flock(Fd.Number(handle), Libc.LOCK_EX | Libc.LOCK_NB) == 0)
+        {
+            return handle;
+        }
+
+        handle.Dispose();
+        listener.Remove();
+        throw new InvalidOperationException($"another shim uses the state directory {directory}");
+    }
+
+    private void Start(ServeOptions options, string state)
+    {
+        var trim = new MemoryTrim();
+        var info = new InfoResponse
+        {
+            Version = CommandLine.Version,
+            Pid = (uint)Environment.ProcessId,
+            StartedAt = Timestamp.FromDateTime(DateTime.UtcNow),
+            StateDirectory = state,
+            Runtime = options.Runtime,
+            RuntimeRoot = options.RuntimeRoot ?? "",
+        };
+        var service = new ShimGrpcService(_tasks, info, () => Begin(EndAsync), trim.Worked);
+        _kestrel = ShimServer.StartAsync(_listener.Descriptor, service, _log).GetAwaiter().GetResult();
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
+
+        // The terminal of whoever started this by hand may go; the container must not lose its parent to that.
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        trim.Worked();
+    }
+
+    private void StopOn(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        Begin(StopAsync);
+    }
+
+    private void Begin(Func<Task> ending)
+    {
+        if (Interlocked.Exchange(ref _ending, 1) == 0)
+        {
+            _ = Task.Run(ending);
+        }
+    }
+
+    /// <summary>Told to end by a signal: the container goes first, because without a shim nobody would be its parent.</summary>
+    private async Task StopAsync()
+    {
+        var container = await _tasks.CloseAndTakeAsync().ConfigureAwait(false);
+        try
+        {
+            if (container is not null)
+            {
+                _log.Info($"asked to end: stopping container {container.Id}");
+                if (container.State is not InitState.Stopped)
+                {
+                    container.Signal(0, Libc.SIGTERM);
+                    await container.WaitAsync(0, CancellationToken.None).WaitAsync(s_stopGrace).ConfigureAwait(false);
+                }
+            }
+        }
+        catch (Exception e) when (e is TimeoutException or Containerd.TaskException)
+        {
+            // Did not listen, or was faster: removed below either way.
+        }
+
+        try
+        {
+            if (container is { State: not InitState.Deleted })
+            {
+                await container.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+        catch (Containerd.TaskException e)
+        {
+            _log.Error($"the container could not be removed: {e.Message}");
+        }
+
+        await EndAsync().ConfigureAwait(false);
+    }
+
+    private async Task EndAsync()
+    {
+        // Ends the streams of events, so that nothing but the answer to Shutdown is still to go out.
+        _tasks.Services.Journal.Dispose();
+        using var limit = new CancellationTokenSource(s_closeGrace);
+        try
+        {
+            await _kestrel!.StopAsync(limit.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // A client that does not let go.
+        }
+
+        _listener.Remove();
+        _stateLock.Dispose();
+        _log.Info("ends");
+        Environment.Exit(0);
+    }
+}
