@@ -1,0 +1,127 @@
+using Microsoft.Win32.SafeHandles;
+using Shim.Interop;
+using Shim.Processes;
+
+namespace Supervisor.Shims;
+
+/// <summary>
+/// One thread that sleeps until a watched process ends: shims, whether we are their parent or a former supervisor was, and the
+/// runtime when we run it. No timers, no polling; the thread runs nobody else's code.
+/// </summary>
+internal sealed class ProcessWatcher : IDisposable
+{
+    private const long WakeUp = 0;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<long, Watch> _watches = [];
+    private readonly Epoll _epoll = new();
+    private readonly SafeFileHandle _wake;
+    private readonly Thread _thread;
+    private long _lastKey;
+    private volatile bool _stopping;
+
+    /// <summary>Starts the thread.</summary>
+    internal ProcessWatcher()
+    {
+        _wake = Fd.Own(Libc.EventFd(0, Libc.EFD_CLOEXEC | Libc.EFD_NONBLOCK), "eventfd");
+        _epoll.Add(_wake, Libc.EPOLLIN, WakeUp);
+        _thread = new Thread(Run, 128 * 1024) { IsBackground = true, Name = "process watcher" };
+        _thread.Start();
+    }
+
+    /// <summary>
+    /// Completes when the process has ended: with its status if it was our child (it is reaped then), else with null.
+    /// The caller keeps <paramref name="process"/> open until then.
+    /// </summary>
+    internal Task<ExitStatus?> WatchAsync(PidFd process)
+    {
+        var watch = new Watch(process, new TaskCompletionSource<ExitStatus?>(TaskCreationOptions.RunContinuationsAsynchronously));
+        long key;
+        lock (_lock)
+        {
+            key = ++_lastKey;
+            _watches.Add(key, watch);
+        }
+
+        try
+        {
+            _epoll.Add(process.Handle, Libc.EPOLLIN, key);
+        }
+        catch
+        {
+            lock (_lock)
+            {
+                _watches.Remove(key);
+            }
+
+            throw;
+        }
+
+        return watch.Ended.Task;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _stopping = true;
+        Fd.WriteAll(_wake, BitConverter.GetBytes(1L));
+        _thread.Join(TimeSpan.FromSeconds(1));
+        _epoll.Dispose();
+        _wake.Dispose();
+    }
+
+    private void Run()
+    {
+        const int Batch = 64;
+        var events = new Libc.EpollEvent[Batch];
+        while (!_stopping)
+        {
+            var count = _epoll.Wait(events);
+            for (var i = 0; i < count; i++)
+            {
+                if (events[i].Data != WakeUp)
+                {
+                    Finish(events[i].Data);
+                }
+            }
+        }
+    }
+
+    private void Finish(long key)
+    {
+        Watch? watch;
+        lock (_lock)
+        {
+            if (!_watches.Remove(key, out watch))
+            {
+                return;
+            }
+        }
+
+        try
+        {
+            _epoll.Remove(watch.Process.Handle);
+            watch.Ended.TrySetResult(Reap(watch.Process));
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            watch.Ended.TrySetException(e);
+        }
+    }
+
+    private static ExitStatus? Reap(PidFd process)
+    {
+        const int Exited = 1;
+        const int Dumped = 3;
+        if (!Libc.TryReap(process.Handle, out var info))
+        {
+            return null;
+        }
+
+        return info.Code == Exited
+            ? new ExitStatus(info.Status & 0xff, 0, false)
+            : new ExitStatus(128 + info.Status, info.Status, info.Code == Dumped);
+    }
+
+    private sealed record Watch(PidFd Process, TaskCompletionSource<ExitStatus?> Ended);
+}

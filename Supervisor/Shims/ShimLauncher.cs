@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Net.Sockets;
+using Shim.Interop;
+using Shim.Processes;
+using Supervisor.Containers;
+using Supervisor.Daemon;
+
+namespace Supervisor.Shims;
+
+/// <summary>
+/// Starts shims. The supervisor binds the shim's socket and hands it over as descriptor 3: it can be connected to at once, so there
+/// is nothing to poll and no moment in which it is missing.
+/// </summary>
+internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
+{
+    private const UnixFileMode SocketMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    /// <summary>The PATH that shims and runtimes get; nothing else of our environment reaches them.</summary>
+    internal static string SearchPath { get; } = Environment.GetEnvironmentVariable("PATH") is { Length: > 0 } path
+        ? path
+        : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+    /// <summary>Starts the shim of a container whose directory exists. It listens when this returns.</summary>
+    internal ShimProcess Launch(ContainerDirectory directory, ContainerRecord record)
+    {
+        using var listener = Listen(directory);
+        using var input = Fd.Open("/dev/null", Libc.O_RDONLY);
+        using var log = Fd.Open(directory.ShimLogPath, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_APPEND | Libc.O_NOFOLLOW, 0x180);
+        var pid = Spawner.Spawn(new SpawnRequest
+        {
+            Path = settings.Shim,
+            Arguments = Arguments(directory, record),
+            Environment = [$"PATH={SearchPath}"],
+            WorkingDirectory = directory.Path,
+            Stdin = input,
+            Stdout = log,
+            Stderr = log,
+            ExtraDescriptors = [listener.SafeHandle],
+            NewSession = true,
+        });
+        return ShimProcess.OfChild(pid, watcher);
+    }
+
+    private string[] Arguments(ContainerDirectory directory, ContainerRecord record)
+    {
+        string[] arguments =
+        [
+            settings.Shim, "serve", "--listen-fd", "3", "--state", directory.Path,
+            "--runtime", record.Runtime, "--runtime-root", record.RuntimeRoot,
+            "--drain-timeout", settings.DrainSeconds.ToString(CultureInfo.InvariantCulture),
+        ];
+        return settings.Debug ? [.. arguments, "--debug"] : arguments;
+    }
+
+    private static Socket Listen(ContainerDirectory directory)
+    {
+        // Bound under a shorter name beside it: the socket appears with its final mode, and disposing our copy, which makes .NET
+        // unlink the name that it bound, leaves it alone.
+        var temporary = Path.Join(Path.GetDirectoryName(directory.SocketPath), Path.GetFileName(directory.SocketPath)[1..]);
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Bind(new UnixDomainSocketEndPoint(temporary));
+            File.SetUnixFileMode(temporary, SocketMode);
+            socket.Listen(128);
+            File.Move(temporary, directory.SocketPath, overwrite: true);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+}
