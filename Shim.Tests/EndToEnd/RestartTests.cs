@@ -1,8 +1,10 @@
+using Containerd;
 using Containerd.V1;
 using Grpc.Core;
 using Mono.Unix.Native;
 using NUnit.Framework;
 using Shim.Tests.Support;
+using ShimContract = Containerd.Shim.V1.Shim;
 using Status = Containerd.V1.Status;
 
 namespace Shim.Tests.EndToEnd;
@@ -10,6 +12,21 @@ namespace Shim.Tests.EndToEnd;
 /// <summary>The supervisor stops or is killed and comes back on the same root; or a shim is killed. Nothing is lost, nothing is told twice.</summary>
 public sealed class RestartTests : SupervisorTests
 {
+    [Test]
+    public async Task Delete_AskedOfTheShimItself_TheSupervisorDoesTheRest()
+    {
+        var container = await TestContainer.RunAsync(Supervisor);
+        var details = await Supervisor.Control.InspectAsync(new InspectRequest { ContainerIds = { container.Id }, NoProcesses = true });
+        using (var channel = UnixChannel.Open(details.Containers[0].Shim.Socket))
+        {
+            await new ShimContract.ShimClient(channel).DeleteAsync(new Containerd.Shim.V1.DeleteRequest(), deadline: DateTime.UtcNow.AddSeconds(30));
+        }
+
+        await Poll.Until(() => !Directory.Exists(Path.Combine(Supervisor.Root, "c", container.Id)), Poll.Deadline, "the files are gone");
+        await Poll.Until(() => !HostProcess.Runs((int)details.Containers[0].Shim.Pid), Poll.Deadline, "the shim is gone");
+        await (await TestContainer.RunAsync(Supervisor, id: container.Id)).DeleteAsync();
+    }
+
     [Test]
     public async Task Restart_ContainersOfEveryState_AreFoundAgain([Values] bool hard)
     {

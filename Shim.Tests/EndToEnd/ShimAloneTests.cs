@@ -61,6 +61,32 @@ public sealed class ShimAloneTests
     }
 
     [Test]
+    public async Task RelativePaths_AreThoseOfTheSharedWorkingDirectory()
+    {
+        await using var shim = await ShimFixture.StartAsync();
+        var bundle = shim.NewBundle().Script("echo out").Write();
+        using var stdout = new FifoReader(Path.Combine(shim.WorkingDirectory, "out"));
+        await shim.Client.CreateAsync(new CreateRequest { Id = "near", Bundle = Path.GetRelativePath(shim.WorkingDirectory, bundle.Path), Stdout = "out" });
+        await shim.Client.StartAsync(new StartRequest());
+        Assert.That(await stdout.ReadTextAsync(Poll.Deadline), Is.EqualTo("out\n"));
+        Assert.That((await StateAsync(shim)).Bundle, Is.EqualTo(bundle.Path));
+    }
+
+    [Test]
+    public async Task Terminal_StderrIsNamedToo_ItsReaderSeesTheEnd()
+    {
+        await using var shim = await ShimFixture.StartAsync();
+        using var stdout = new FifoReader(Path.Combine(shim.WorkingDirectory, "out"));
+        using var stderr = new FifoReader(Path.Combine(shim.WorkingDirectory, "err"));
+        var bundle = shim.NewBundle().Terminal().Script("echo both >&2").Write();
+        await shim.Client.CreateAsync(new CreateRequest { Id = "tty", Bundle = bundle.Path, Stdout = stdout.Path, Stderr = stderr.Path });
+        Assert.That(stderr.Ended.IsCompleted, Is.False);
+        await shim.Client.StartAsync(new StartRequest());
+        Assert.That(await stdout.ReadTextAsync(Poll.Deadline), Is.EqualTo("both\r\n"));
+        Assert.That(await stderr.ReadTextAsync(Poll.Deadline), Is.Empty);
+    }
+
+    [Test]
     public async Task Create_Twice_AlreadyExists()
     {
         await using var shim = await ShimFixture.StartAsync();
