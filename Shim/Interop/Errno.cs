@@ -31,16 +31,4 @@ internal static class Errno
 
     /// <summary>The last error of <paramref name="call"/> as an exception, with the kernel's text.</summary>
     internal static NativeException Exception(string call, string? subject = null) => new(call, Last, subject);
-
-    /// <summary>Retries a call that a signal interrupted. Returns what the call returned, -1 and <see cref="Last"/> on failure.</summary>
-    internal static int Retry(Func<int> call)
-    {
-        int result;
-        do
-        {
-            result = call();
-        }
-        while (result == -1 && Last == EINTR);
-        return result;
-    }
 }
