@@ -20,6 +20,9 @@ public static class ErrorKinds
         (ErrorKind.Unimplemented, StatusCode.Unimplemented),
     ];
 
+    /// <summary>How the message begins with which a supervisor that is asked to stop answers whoever waits: the next one can be asked again.</summary>
+    public const string SupervisorStops = "the supervisor is stopping";
+
     /// <summary>The status code that says <paramref name="kind"/> on the wire.</summary>
     public static StatusCode ToStatusCode(this ErrorKind kind)
     {
