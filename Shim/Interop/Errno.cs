@@ -17,8 +17,9 @@ internal static class Errno
     internal const int ENOMEM = 12;
     internal const int EACCES = 13;
     internal const int EEXIST = 17;
-    internal const int ENOTDIR = 20;
+    internal const int EXDEV = 18;
     internal const int ENODEV = 19;
+    internal const int ENOTDIR = 20;
     internal const int EINVAL = 22;
     internal const int ENFILE = 23;
     internal const int EMFILE = 24;

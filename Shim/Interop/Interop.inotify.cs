@@ -6,7 +6,9 @@ internal static partial class Libc
 {
     internal const int IN_CLOEXEC = 0x80000;
     internal const int IN_NONBLOCK = 0x800;
+    internal const uint IN_MODIFY = 0x2;
     internal const uint IN_CLOSE_WRITE = 0x8;
+    internal const uint IN_CLOSE_NOWRITE = 0x10;
     internal const uint IN_OPEN = 0x20;
     internal const uint IN_Q_OVERFLOW = 0x4000;
     internal const uint IN_IGNORED = 0x8000;

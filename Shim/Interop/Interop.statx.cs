@@ -5,8 +5,11 @@ namespace Shim.Interop;
 internal static unsafe partial class Libc
 {
     private const int AT_FDCWD = -100;
-    private const int AT_SYMLINK_NOFOLLOW = 0x100;
+    internal const int AT_SYMLINK_NOFOLLOW = 0x100;
+    private const int AT_EMPTY_PATH = 0x1000;
     private const uint STATX_TYPE = 1;
+    private const uint STATX_MODE = 2;
+    private const uint STATX_UID = 8;
 
     [LibraryImport(Libraries.Libc, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int StatxCore(int directory, string path, int flags, uint mask, byte* buffer);
@@ -21,14 +24,26 @@ internal static unsafe partial class Libc
             return Errno.Last is Errno.ENOENT or Errno.ENOTDIR ? FileKind.Missing : throw Errno.Exception("statx", path);
         }
 
-        return (*(ushort*)(buffer + 28) & 0xF000) switch
-        {
-            0x8000 => FileKind.Regular,
-            0x4000 => FileKind.Directory,
-            0x1000 => FileKind.Fifo,
-            0x2000 => FileKind.CharacterDevice,
-            0xC000 => FileKind.Socket,
-            _ => FileKind.Other,
-        };
+        return KindOf(buffer);
     }
+
+    /// <summary>What an open file is, who owns it, and its permission bits.</summary>
+    internal static (FileKind Kind, uint Owner, uint Permissions) StatusOf(SafeHandle handle)
+    {
+        // stx_uid is a u32 at offset 20.
+        var buffer = stackalloc byte[256];
+        return StatxCore(Fd.Number(handle), "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE | STATX_UID, buffer) == -1
+            ? throw Errno.Exception("statx")
+            : (KindOf(buffer), *(uint*)(buffer + 20), *(ushort*)(buffer + 28) & 0xFFFu);
+    }
+
+    private static FileKind KindOf(byte* status) => (*(ushort*)(status + 28) & 0xF000) switch
+    {
+        0x8000 => FileKind.Regular,
+        0x4000 => FileKind.Directory,
+        0x1000 => FileKind.Fifo,
+        0x2000 => FileKind.CharacterDevice,
+        0xC000 => FileKind.Socket,
+        _ => FileKind.Other,
+    };
 }

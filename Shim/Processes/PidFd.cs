@@ -42,6 +42,9 @@ internal sealed class PidFd : IDisposable
     /// <summary>Sends <paramref name="signal"/>; false when the process has ended.</summary>
     internal bool Signal(int signal) => Libc.PidFdSendSignal(_handle, signal);
 
+    /// <summary>How it ended, once its parent has collected it, where the kernel (6.15 and later) tells others than the parent.</summary>
+    internal ExitStatus? CollectedStatus => Libc.WaitStatusOf(_handle) is { } status ? ExitStatus.FromWaitStatus(status) : null;
+
     /// <summary>Whether the process has ended (it may still be a zombie).</summary>
     internal bool HasExited => WaitForExit(0);
 

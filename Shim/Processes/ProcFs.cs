@@ -31,6 +31,13 @@ internal static class ProcFs
             && (flags & PF_FORKNOEXEC) != 0;
     }
 
+    /// <summary>Whether the process is on its way out, or out (PF_EXITING, which the kernel sets before it closes descriptors).</summary>
+    internal static bool IsExiting(int pid)
+    {
+        const uint PF_EXITING = 0x4;
+        return StatFields(pid) is not { Length: > 6 } fields || !uint.TryParse(fields[6], CultureInfo.InvariantCulture, out var flags) || (flags & PF_EXITING) != 0;
+    }
+
     /// <summary>The parent's pid, or null when there is no such process.</summary>
     internal static int? Parent(int pid) =>
         StatFields(pid) is { Length: > 1 } fields && int.TryParse(fields[1], CultureInfo.InvariantCulture, out var parent) ? parent : null;
