@@ -31,32 +31,79 @@ internal sealed class OutputFifo : OutputSink
     private bool _ended;
     private bool _unwatched;
 
-    private OutputFifo(SafeFileHandle writer, SafeFileHandle keeper, StreamLoop loop)
-        : base(writer) => (_keeper, _loop) = (keeper, loop);
+    private StreamLoop.Watch? _leaveWatch;
+    private StreamLoop.Registration? _discarding;
+
+    private OutputFifo(SafeFileHandle writer, SafeFileHandle keeper, StreamLoop loop, StreamAddress address)
+        : base(writer) => (_keeper, _loop, Address) = (keeper, loop, address);
+
+    /// <summary>Where it is.</summary>
+    internal StreamAddress Address { get; }
 
     internal override bool CanWait => true;
 
     internal override Task Delivered => _delivered.Task;
 
-    internal static OutputFifo Open(string path, bool blocking, StreamLoop loop)
+    internal static OutputFifo Open(StreamAddress address, bool blocking, StreamLoop loop)
     {
         SafeFileHandle? keeper = null;
         SafeFileHandle? writer = null;
-        using var reference = Descriptors.OpenFifoReference(path);
+        OutputFifo? fifo = null;
+        StreamLoop.Watch? watch = null;
+        using var reference = Descriptors.OpenFifoReference(address.Path);
         try
         {
+            var readerHasLeft = new TaskCompletionSource();
+            if (address.OnDisconnect == OnDisconnect.Discard)
+            {
+                // The watch first, then a writing end that can only be had while there is a reader: his leaving cannot be missed.
+                watch = loop.AddWatch(Descriptors.PathOf(reference), Libc.IN_CLOSE_NOWRITE, () => readerHasLeft.TrySetResult());
+                writer = ClientFifo.OpenWriter(address);
+            }
+
             // The process gets an open file of its own: O_NONBLOCK belongs to the open file, and a container never sees EAGAIN.
             keeper = Descriptors.Reopen(reference, Libc.O_RDWR | Libc.O_NONBLOCK);
-            writer = Descriptors.Reopen(reference, Libc.O_WRONLY | Libc.O_NONBLOCK);
+            writer ??= Descriptors.Reopen(reference, Libc.O_WRONLY | Libc.O_NONBLOCK);
             Fd.SetNonBlocking(writer, !blocking);
-            return new OutputFifo(writer, keeper, loop);
+            fifo = new OutputFifo(writer, keeper, loop, address) { _leaveWatch = watch };
+            if (watch is not null)
+            {
+                var opened = fifo;
+                _ = readerHasLeft.Task.ContinueWith(_ => opened.Discard(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            }
+
+            return fifo;
         }
         catch
         {
+            watch?.Dispose();
             writer?.Dispose();
             keeper?.Dispose();
             throw;
         }
+    }
+
+    /// <summary>From now on the output is thrown away, so that the process never waits for anybody. What nobody has read yet is lost.</summary>
+    internal void Discard()
+    {
+        lock (_lock)
+        {
+            if (_delivered.Task.IsCompleted || _discarding is not null)
+            {
+                return;
+            }
+
+            _leaveWatch?.Dispose();
+            if (_ended)
+            {
+                Finish();
+                return;
+            }
+
+            _discarding = _loop.Register(_keeper, Libc.EPOLLIN, _ => DiscardAll());
+        }
+
+        _loop.Post(DiscardAll);
     }
 
     internal override void End()
@@ -97,6 +144,12 @@ internal sealed class OutputFifo : OutputSink
             return;
         }
 
+        if (_discarding is not null)
+        {
+            Finish();
+            return;
+        }
+
         try
         {
             if (_holder is null)
@@ -133,8 +186,20 @@ internal sealed class OutputFifo : OutputSink
     private static bool IsPending(SafeFileHandle writer) =>
         (Libc.PollNow(writer, Libc.POLLOUT) & Libc.POLLERR) != 0 && Fd.BytesAvailable(writer) > 0;
 
+    private void DiscardAll()
+    {
+        lock (_lock)
+        {
+            while (!_keeper.IsClosed && Fd.Read(_keeper, _loop.Scratch) > 0)
+            {
+            }
+        }
+    }
+
     private void Finish()
     {
+        _leaveWatch?.Dispose();
+        _discarding?.Dispose();
         _readerWatch?.Dispose();
         _keeper.Dispose();
         _holder?.Dispose();

@@ -6,9 +6,6 @@ namespace Shim.Stdio;
 /// <summary>Where a process writes to.</summary>
 internal abstract class OutputSink : IDisposable
 {
-    // 0600: what a container prints is nobody else's business.
-    private const uint NewFileMode = 0x180;
-
     /// <param name="writer">See <see cref="Writer"/>.</param>
     protected OutputSink(SafeFileHandle writer) => Writer = writer;
 
@@ -21,32 +18,42 @@ internal abstract class OutputSink : IDisposable
     /// <summary>Completes after <see cref="End"/>, when closing what we hold can no longer lose a byte.</summary>
     internal abstract Task Delivered { get; }
 
-    /// <summary>Opens a checked address for writing.</summary>
+    /// <summary>The clients that have attached themselves; null where the bytes do not pass through here.</summary>
+    internal virtual AttachedOutputs? Attached => null;
+
+    /// <summary>Whether what the process gets was made here.</summary>
+    internal virtual bool IsOurs => false;
+
+    /// <summary>What the kernel calls the pipe that is read here; empty where the bytes do not pass through here.</summary>
+    internal virtual string PipeName => "";
+
+    /// <summary>Opens the address of a FIFO, a file or nothing for writing.</summary>
     /// <param name="address">What to open.</param>
     /// <param name="blocking">Whether <see cref="Writer"/> blocks: yes for a process, no for a relay. Opening it never does.</param>
-    /// <param name="loop">Watches for readers if need be.</param>
-    internal static OutputSink Open(StreamAddress address, bool blocking, StreamLoop loop)
+    /// <param name="services">Where files may be, and what watches for readers if need be.</param>
+    internal static OutputSink Open(StreamAddress address, bool blocking, StreamServices services)
     {
-        if (address.Kind == StreamKind.Fifo)
+        switch (address.Kind)
         {
-            return OutputFifo.Open(address.Path, blocking, loop);
-        }
-
-        // Non-blocking for the open only: if somebody has put a FIFO there meanwhile, it fails instead of waiting for a reader.
-        var flags = Libc.O_WRONLY | Libc.O_NOFOLLOW | Libc.O_NOCTTY | Libc.O_NONBLOCK;
-        var file = address.Kind == StreamKind.Null
-            ? Fd.Open(address.Path, flags)
-            : Fd.Open(address.Path, flags | Libc.O_APPEND | (address.MayCreate ? Libc.O_CREAT : 0), NewFileMode);
-        try
-        {
-            Descriptors.Require(file, address.Kind == StreamKind.Null ? FileKind.CharacterDevice : FileKind.Regular, address.Path);
-            Fd.SetNonBlocking(file, false);
-            return new OutputFile(file);
-        }
-        catch
-        {
-            file.Dispose();
-            throw;
+            // A relay sees by itself that its reader leaves, and a process that is to get SIGPIPE does too.
+            case StreamKind.Fifo when address.OnDisconnect == OnDisconnect.Hangup || (address.OnDisconnect == OnDisconnect.Discard && !blocking):
+                return ClientFifo.Open(address, blocking);
+            case StreamKind.Fifo:
+                return OutputFifo.Open(address, blocking, services.Loop);
+            case StreamKind.File:
+                return new OutputFile(services.LogDirectories.OpenFile(address), isOurs: address.MayCreate);
+            default:
+                var file = Fd.Open(address.Path, Libc.O_WRONLY | Libc.O_NOCTTY);
+                try
+                {
+                    Descriptors.Require(file, FileKind.CharacterDevice, address.Path);
+                    return new OutputFile(file, isOurs: false);
+                }
+                catch
+                {
+                    file.Dispose();
+                    throw;
+                }
         }
     }
 
@@ -63,8 +70,10 @@ internal abstract class OutputSink : IDisposable
     public virtual void Dispose() => Writer.Dispose();
 
     /// <summary>A regular file or /dev/null: what is written is delivered.</summary>
-    private sealed class OutputFile(SafeFileHandle writer) : OutputSink(writer)
+    private sealed class OutputFile(SafeFileHandle writer, bool isOurs) : OutputSink(writer)
     {
+        internal override bool IsOurs => isOurs;
+
         internal override bool CanWait => false;
 
         internal override Task Delivered => Task.CompletedTask;

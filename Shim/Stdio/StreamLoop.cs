@@ -16,11 +16,13 @@ namespace Shim.Stdio;
 internal sealed class StreamLoop : IDisposable
 {
     private const int StackBytes = 256 * 1024;
-    private const int ScratchBytes = 32 * 1024;
+    private const int UsualScratchBytes = 32 * 1024;
     private const int MaxEvents = 16;
     private const long WakeId = 0;
     private const long InotifyId = 1;
 
+    private readonly string _name;
+    private readonly int _scratchBytes;
     private readonly Action<string>? _log;
     private readonly Lock _lock = new();
 
@@ -40,7 +42,10 @@ internal sealed class StreamLoop : IDisposable
     private byte[]? _scratch;
 
     /// <param name="log">Told of failures inside the loop, one line each.</param>
-    internal StreamLoop(Action<string>? log = null) => _log = log;
+    /// <param name="name">The thread's name.</param>
+    /// <param name="scratchBytes">The size of <see cref="Scratch"/>.</param>
+    internal StreamLoop(Action<string>? log = null, string name = "streams", int scratchBytes = UsualScratchBytes) =>
+        (_log, _name, _scratchBytes) = (log, name, scratchBytes);
 
     /// <summary>Whether the thread and its descriptors exist.</summary>
     internal bool IsRunning
@@ -55,7 +60,7 @@ internal sealed class StreamLoop : IDisposable
     }
 
     /// <summary>Room for the bytes that a handler moves. Only for the loop's own thread, and only until the handler returns.</summary>
-    internal byte[] Scratch => _scratch ??= GC.AllocateUninitializedArray<byte>(ScratchBytes);
+    internal byte[] Scratch => _scratch ??= GC.AllocateUninitializedArray<byte>(_scratchBytes);
 
     /// <summary>Starts the thread if it does not run yet.</summary>
     internal void Start()
@@ -155,6 +160,27 @@ internal sealed class StreamLoop : IDisposable
         Guarded(action);
     }
 
+    /// <summary>Runs <paramref name="function"/> on the loop's thread and hands over its result, or its exception.</summary>
+    internal Task<T> RunAsync<T>(Func<T> function)
+    {
+        var result = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() =>
+        {
+            try
+            {
+                result.SetResult(function());
+            }
+            catch (Exception e)
+            {
+                result.SetException(e);
+            }
+        });
+        return result.Task;
+    }
+
+    /// <summary>Gives the memory of <see cref="Scratch"/> back; it comes anew when it is needed. Only for the loop's own thread.</summary>
+    internal void ReleaseScratch() => _scratch = null;
+
     /// <summary>Completes when <paramref name="handle"/> can be read (or accepted from, or has ended).</summary>
     internal async Task WaitReadableAsync(SafeHandle handle, CancellationToken cancellationToken)
     {
@@ -202,7 +228,7 @@ internal sealed class StreamLoop : IDisposable
         {
             wake = Fd.Own(Libc.EventFd(0, Libc.EFD_CLOEXEC | Libc.EFD_NONBLOCK), "eventfd");
             epoll.Add(wake, Libc.EPOLLIN | Libc.EPOLLET, WakeId);
-            var thread = new Thread(Run, StackBytes) { IsBackground = true, Name = "streams" };
+            var thread = new Thread(Run, StackBytes) { IsBackground = true, Name = _name };
             (_epoll, _wake, _thread) = (epoll, wake, thread);
             thread.Start();
         }

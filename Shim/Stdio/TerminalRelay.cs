@@ -1,11 +1,12 @@
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
 
 namespace Shim.Stdio;
 
 /// <summary>
-/// Carries the bytes of one terminal: stdin address to master, master to stdout address. All of it happens on the loop's thread; the
-/// other methods only post there.
+/// Carries the bytes of one terminal: stdin address to master, master to stdout address, and the same for every client that attaches
+/// himself later. All of it happens on the loop's thread; the other methods only post there.
 /// </summary>
 /// <remarks>
 /// <para>What could not be written at once is kept, and nothing more is read until it has gone: never more than one buffer
@@ -15,16 +16,15 @@ namespace Shim.Stdio;
 /// says EIO or EAGAIN, so nothing written before the exit can come after that answer. When a background child still has the slave open
 /// after the exit, the relay goes on until it closes, or until the streams are drained.</para>
 /// </remarks>
+[SuppressMessage("Design", "CA1001", Justification = "Close ends it, on the loop's thread.")]
 internal sealed class TerminalRelay
 {
     // One direction's turn; then other terminals get theirs.
     private const int MaxRounds = 8;
-    private const int InputChunk = 4096;
-    private const byte EndOfTransmission = 0x04;
 
     private readonly StreamLoop _loop;
-    private readonly InputSource? _source;
     private readonly OutputSink _sink;
+    private readonly string _sinkAddress;
     private readonly TaskCompletionSource _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _masterLock = new();
 
@@ -35,23 +35,33 @@ internal sealed class TerminalRelay
 
     // Only touched on the loop's thread.
     private StreamLoop.Registration? _masterReady;
-    private StreamLoop.Registration? _sourceReady;
     private StreamLoop.Registration? _sinkReady;
+    private readonly AttachedOutputs _attached;
+    private readonly TerminalInputs _inputs;
     private byte[] _unsentOutput = [];
-    private byte[] _unsentInput = [];
     private bool _awaitsSinkRoom;
-    private bool _awaitsMasterRoom;
     private bool _outputTurnPosted;
-    private bool _inputTurnPosted;
-    private bool _endInput;
-    private bool _inputEnded;
-    private bool _midLine;
     private bool _exited;
     private bool _draining;
     private bool _closed;
     private bool _outputLost;
+    private bool _sinkGone;
 
-    internal TerminalRelay(StreamLoop loop, InputSource? source, OutputSink sink) => (_loop, _source, _sink) = (loop, source, sink);
+    /// <param name="loop">Where everything happens.</param>
+    /// <param name="source">The process's own stdin address; null when it has none.</param>
+    /// <param name="sink">The process's own stdout address. The process waits for it, unlike for those who attach themselves.</param>
+    /// <param name="sinkAddress">The address of <paramref name="sink"/> as the client gave it.</param>
+    /// <param name="size">The size to begin with.</param>
+    internal TerminalRelay(StreamLoop loop, InputSource? source, OutputSink sink, string sinkAddress, (ushort Columns, ushort Rows)? size)
+    {
+        (_loop, _sink, _sinkAddress, _size) = (loop, sink, sinkAddress, size);
+        _attached = new AttachedOutputs(loop);
+        _inputs = new TerminalInputs(loop, room => _masterReady!.Arm(room ? Libc.EPOLLIN | Libc.EPOLLOUT : Libc.EPOLLIN));
+        if (source is not null)
+        {
+            _inputs.Add(source, isMain: true, sinkAddress);
+        }
+    }
 
     /// <summary>Completes when the relay has read all there was, handed it on, and closed the terminal.</summary>
     internal Task Finished => _finished.Task;
@@ -94,18 +104,50 @@ internal sealed class TerminalRelay
     }
 
     /// <summary>No more input than what clients have written or will write before they close.</summary>
-    internal void EndInput() => _loop.Post(() =>
+    internal void EndInput() => _loop.Post(_inputs.End);
+
+    /// <summary>One more client: he gets a copy of what comes from now on, and may type. False when the terminal is closed.</summary>
+    internal async Task<bool> AttachClientAsync(InputSource? source, StreamAddress? output)
     {
-        _source?.End();
-        _endInput = true;
-        PumpInput();
-    });
+        if (output is not null && !await _attached.AddAsync(output).ConfigureAwait(false))
+        {
+            return false;
+        }
+
+        return source is null || await _loop.RunAsync(() =>
+        {
+            if (_closed || _exited)
+            {
+                return false;
+            }
+
+            _inputs.Add(source, isMain: false, output?.Given ?? "");
+            return true;
+        }).ConfigureAwait(false);
+    }
+
+    /// <summary>Lets go of the client with this output, who leaves on purpose. False when there is none.</summary>
+    internal async Task<bool> DetachClientAsync(string output)
+    {
+        var found = await _attached.RemoveAsync(output).ConfigureAwait(false);
+        return await _loop.RunAsync(() =>
+        {
+            found |= !_sinkGone && _sink.CanWait && output == _sinkAddress;
+            _inputs.Remove(output);
+            if (!_sinkGone && output == _sinkAddress)
+            {
+                LoseSink();
+            }
+
+            return found;
+        }).ConfigureAwait(false);
+    }
 
     /// <summary>The process has exited: the next EIO is the end.</summary>
     internal void ProcessExited() => _loop.Post(() =>
     {
         _exited = true;
-        CloseInput();
+        _inputs.Close();
         PumpOutput();
     });
 
@@ -114,14 +156,14 @@ internal sealed class TerminalRelay
     {
         _exited = true;
         _draining = true;
-        CloseInput();
+        _inputs.Close();
         PumpOutput();
     });
 
     /// <summary>Closes everything at once.</summary>
     internal void Close() => _loop.Post(() =>
     {
-        CloseInput();
+        _inputs.Close();
         Finish();
         _sink.Dispose();
     });
@@ -136,9 +178,10 @@ internal sealed class TerminalRelay
         try
         {
             _masterReady = _loop.Register(_master!, Libc.EPOLLIN, OnMaster);
-            if (!_exited && _source is { CanWait: true })
+            if (_sink is ClientFifo && !_sinkGone)
             {
-                _sourceReady = _loop.Register(_source.Reader, Libc.EPOLLIN, _ => PumpInput());
+                // Nothing to wait for yet, but his leaving is always told.
+                _sinkReady = _loop.Register(_sink.Writer, 0, OnSink);
             }
         }
         catch
@@ -150,7 +193,10 @@ internal sealed class TerminalRelay
 
         // Edge-triggered: nothing tells us of room and bytes that are there already, except a first try.
         PumpOutput();
-        PumpInput();
+        if (!_closed)
+        {
+            _inputs.Begin(_master!);
+        }
     }
 
     private void OnMaster(uint events)
@@ -160,9 +206,9 @@ internal sealed class TerminalRelay
             PumpOutput();
         }
 
-        if (_awaitsMasterRoom)
+        if (_inputs.AwaitsRoom)
         {
-            PumpInput();
+            _inputs.Pump();
         }
     }
 
@@ -201,6 +247,7 @@ internal sealed class TerminalRelay
             }
 
             var slaveIsOpen = count == -1 && Errno.Last == Errno.EAGAIN;
+            _attached.Offer(buffer.AsSpan(0, filled));
             if (filled > 0 && !Send(buffer.AsSpan(0, filled)))
             {
                 return;
@@ -231,7 +278,7 @@ internal sealed class TerminalRelay
     /// <summary>Writes to the sink and keeps what did not fit. True when all is written.</summary>
     private bool Send(ReadOnlySpan<byte> bytes)
     {
-        while (!bytes.IsEmpty)
+        while (!bytes.IsEmpty && !_sinkGone)
         {
             var count = Fd.Write(_sink.Writer, bytes);
             if (count > 0)
@@ -243,6 +290,11 @@ internal sealed class TerminalRelay
                 _unsentOutput = bytes.ToArray();
                 AwaitSinkRoom();
                 return false;
+            }
+            else if (_sink is ClientFifo)
+            {
+                LoseClient();
+                return !_closed;
             }
             else
             {
@@ -281,7 +333,7 @@ internal sealed class TerminalRelay
         _awaitsSinkRoom = true;
         if (_sinkReady is null)
         {
-            _sinkReady = _loop.Register(_sink.Writer, Libc.EPOLLOUT, _ => PumpOutput());
+            _sinkReady = _loop.Register(_sink.Writer, Libc.EPOLLOUT, OnSink);
         }
         else
         {
@@ -289,106 +341,43 @@ internal sealed class TerminalRelay
         }
     }
 
-    private void PumpInput()
+    private void OnSink(uint events)
     {
-        if (_closed || _exited || _masterReady is null)
+        if ((events & Libc.EPOLLERR) != 0 && _sink is ClientFifo)
+        {
+            LoseClient();
+        }
+
+        PumpOutput();
+    }
+
+    /// <summary>The client who had this terminal in front of him has gone without a word.</summary>
+    private void LoseClient()
+    {
+        if (_sinkGone)
         {
             return;
         }
 
-        for (var round = 0; round < MaxRounds; round++)
+        _inputs.Remove(_sinkAddress);
+        LoseSink();
+        if (((ClientFifo)_sink).OnDisconnect == OnDisconnect.Hangup)
         {
-            if ((_unsentInput.Length > 0 && !Type(_unsentInput)) || _inputEnded)
-            {
-                return;
-            }
-
-            var buffer = _loop.Scratch.AsSpan(0, InputChunk);
-            var count = _source is null ? 0 : Fd.Read(_source.Reader, buffer);
-            if (count > 0)
-            {
-                Type(buffer[..count]);
-            }
-            else if (count == -1)
-            {
-                if (Errno.Last != Errno.EAGAIN)
-                {
-                    _loop.Log($"input of a terminal is lost: {Errno.Exception("read").Message}");
-                    CloseInput();
-                }
-
-                return;
-            }
-            else
-            {
-                // A FIFO ends when it was asked to, a file by itself, and nothing at all when it was asked to.
-                if (_source is not null || _endInput)
-                {
-                    TypeEnd();
-                }
-
-                return;
-            }
-        }
-
-        if (!_inputTurnPosted)
-        {
-            _inputTurnPosted = true;
-            _loop.Post(() =>
-            {
-                _inputTurnPosted = false;
-                PumpInput();
-            });
+            // The kernel hangs up: SIGHUP to the session's leader and the foreground, and an end to every read.
+            _inputs.Close();
+            Finish();
         }
     }
 
-    private void TypeEnd()
+    /// <summary>From now on only those who have attached themselves see the output.</summary>
+    private void LoseSink()
     {
-        CloseInput();
-        // In the middle of a line the first one only hands over what has been typed so far; a read of nothing takes a second one.
-        _ = Type(_midLine ? [EndOfTransmission, EndOfTransmission] : [EndOfTransmission]);
-    }
-
-    /// <summary>Writes to the terminal and keeps what did not fit. True when all is written.</summary>
-    private bool Type(ReadOnlySpan<byte> bytes)
-    {
-        var last = bytes[^1];
-        while (!bytes.IsEmpty)
-        {
-            var count = Fd.Write(_master!, bytes);
-            if (count > 0)
-            {
-                bytes = bytes[count..];
-                continue;
-            }
-
-            // EAGAIN: the process does not read. EIO: nobody has the slave open just now.
-            _unsentInput = bytes.ToArray();
-            if (!_awaitsMasterRoom)
-            {
-                _awaitsMasterRoom = true;
-                _masterReady!.Arm(Libc.EPOLLIN | Libc.EPOLLOUT);
-            }
-
-            return false;
-        }
-
-        _midLine = last != (byte)'\n';
-        _unsentInput = [];
-        if (_awaitsMasterRoom)
-        {
-            _awaitsMasterRoom = false;
-            _masterReady!.Arm(Libc.EPOLLIN);
-        }
-
-        return true;
-    }
-
-    private void CloseInput()
-    {
-        _inputEnded = true;
-        _sourceReady?.Dispose();
-        _source?.Dispose();
+        _sinkGone = true;
+        _unsentOutput = [];
+        _awaitsSinkRoom = false;
+        _sinkReady?.Dispose();
+        _sink.Dispose();
+        _loop.Post(PumpOutput);
     }
 
     private void Finish()
@@ -401,6 +390,7 @@ internal sealed class TerminalRelay
         _closed = true;
         _masterReady?.Dispose();
         _sinkReady?.Dispose();
+        _attached.Dispose();
         lock (_masterLock)
         {
             _masterClosed = true;
