@@ -27,6 +27,10 @@ internal static class CommandLine
           --runtime R          name or path of the OCI runtime (default: runc)
           --runtime-root DIR   where the runtime keeps its state (default: the runtime's own)
           --drain-timeout S    seconds that a deletion waits for output that nobody has read (default: 5)
+          --log-dir DIR        file:// and log:// outputs must lie in here; may be repeated
+                               (default: anywhere, but no symbolic link is followed)
+          --logger-dir DIR     binary:// loggers must lie in here; may be repeated
+                               (default: the usual directories of programs)
           --debug              log more
 
         Talk to it with: supervisor shim --socket PATH <create|start|exec|state|events|kill|...>
@@ -85,6 +89,8 @@ internal static class CommandLine
                 "--runtime" => options with { Runtime = Value() },
                 "--runtime-root" => options with { RuntimeRoot = Value() },
                 "--drain-timeout" => options with { DrainLimit = Seconds(Value()) },
+                "--log-dir" => options with { LogDirectories = [.. options.LogDirectories, Directory(Value())] },
+                "--logger-dir" => options with { LoggerDirectories = [.. options.LoggerDirectories, Directory(Value())] },
                 "--debug" when value is null => options with { Debug = true },
                 _ => throw new FormatException($"serve knows no option {args[i]}; see shim --help"),
             };
@@ -95,6 +101,8 @@ internal static class CommandLine
         return options is { Socket: not null, ListenFd: not null }
             ? throw new FormatException("--socket and --listen-fd exclude each other")
             : options;
+
+        static string Directory(string path) => path.StartsWith('/') ? path : throw new FormatException($"a directory is given by its absolute path, not \"{path}\"");
 
         static TimeSpan Seconds(string text) => double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds) && seconds <= 3600
             ? TimeSpan.FromSeconds(seconds)

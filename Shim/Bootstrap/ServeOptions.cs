@@ -21,5 +21,11 @@ internal sealed record ServeOptions
     /// <summary>How long a deletion waits for output that nobody has read yet.</summary>
     internal TimeSpan DrainLimit { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Where files that callers name may lie; none is anywhere, without following links.</summary>
+    internal IReadOnlyList<string> LogDirectories { get; init; } = [];
+
+    /// <summary>Where loggers may lie; none is the usual directories of programs.</summary>
+    internal IReadOnlyList<string> LoggerDirectories { get; init; } = [];
+
     internal bool Debug { get; init; }
 }

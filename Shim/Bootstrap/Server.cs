@@ -53,9 +53,16 @@ internal sealed class Server
         var listener = Listener.Open(options);
         var stateLock = LockDirectory(state, listener);
         var reaper = new Reaper(e => log.Error($"an exit could not be handled: {e}"));
+        var trim = new MemoryTrim();
+        var streams = new StreamServices(reaper, log.Error)
+        {
+            LogDirectories = new LogDirectories(options.LogDirectories),
+            LoggerDirectories = new LoggerDirectories(options.LoggerDirectories),
+            Released = trim.Worked,
+        };
         var services = new ShimServices(
             reaper,
-            new StreamLoop(log.Error),
+            streams,
             Journal.Open(Path.Combine(state, "journal"), log),
             log,
             state,
@@ -63,7 +70,7 @@ internal sealed class Server
             options.RuntimeRoot)
         { DrainLimit = options.DrainLimit };
         var server = new Server(new TaskService(services), listener, stateLock, log);
-        server.Start(options, state);
+        server.Start(options, state, trim);
         log.Info($"shim {CommandLine.Version}, pid {Environment.ProcessId}, serves {listener.Path ?? $"descriptor {listener.Descriptor}"}");
         reaper.Run();
         return 0;
@@ -83,9 +90,8 @@ internal sealed class Server
         throw new InvalidOperationException($"another shim uses the state directory {directory}");
     }
 
-    private void Start(ServeOptions options, string state)
+    private void Start(ServeOptions options, string state, MemoryTrim trim)
     {
-        var trim = new MemoryTrim();
         var info = new InfoResponse
         {
             Version = CommandLine.Version,

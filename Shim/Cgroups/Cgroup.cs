@@ -67,6 +67,12 @@ internal abstract class Cgroup
     /// <summary>How many processes of the container the OOM killer has killed; 0 when that cannot be read.</summary>
     internal abstract ulong OomKills();
 
+    /// <summary>What tells of an OOM kill when it happens. Null where there is no memory controller, or it cannot be watched.</summary>
+    internal abstract OomSignal? WatchOom();
+
+    /// <summary>The container's cgroup, as the kernel writes it.</summary>
+    internal string Name => _path;
+
     /// <summary>Lets all processes run again, whoever froze them. Nothing happens when there is no freezer.</summary>
     internal abstract void Thaw();
 

@@ -1,4 +1,7 @@
 using System.Globalization;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+using Shim.Interop;
 
 namespace Shim.Cgroups;
 
@@ -44,6 +47,31 @@ internal sealed class CgroupV1 : Cgroup
     internal override ulong OomKills() => _directories.TryGetValue("memory", out var directory)
         ? CgroupFile.WithChildren(directory).Aggregate(0UL, (sum, each) => sum + CgroupFile.Value(CgroupFile.Read(each, "memory.oom_control"), "oom_kill"))
         : 0;
+
+    // The kernel signals when the cgroup comes to its limit, a moment before it kills and counts.
+    internal override OomSignal? WatchOom()
+    {
+        if (!_directories.TryGetValue("memory", out var directory))
+        {
+            return null;
+        }
+
+        SafeFileHandle? signal = null;
+        try
+        {
+            signal = Fd.Own(Libc.EventFd(0, Libc.EFD_CLOEXEC | Libc.EFD_NONBLOCK), "eventfd");
+            using var control = Fd.Open(Path.Combine(directory, "memory.oom_control"), Libc.O_RDONLY);
+            using var registration = Fd.Open(Path.Combine(directory, "cgroup.event_control"), Libc.O_WRONLY);
+            Fd.WriteAll(registration, Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{Fd.Number(signal)} {Fd.Number(control)}")));
+            return new OomSignal(signal, null);
+        }
+        catch (NativeException)
+        {
+            // Counts are read at every exit all the same.
+            signal?.Dispose();
+            return null;
+        }
+    }
 
     internal override void Thaw()
     {

@@ -24,6 +24,9 @@ internal sealed class CgroupV2 : Cgroup
 
     internal override ulong OomKills() => CgroupFile.Value(CgroupFile.Read(Directory, "memory.events"), "oom_kill");
 
+    internal override OomSignal? WatchOom() =>
+        Path.Combine(Directory, "memory.events") is var events && File.Exists(events) ? new OomSignal(null, events) : null;
+
     internal override void Thaw() => CgroupFile.TryWrite(Directory, "cgroup.freeze", "0");
 
     // The v2 freezer lets SIGKILL through by itself.

@@ -15,15 +15,25 @@ internal sealed class Bundle
     // The process object as it stood in config.json: the template of every exec. A few KB, instead of a tree of nodes.
     private readonly byte[] _process;
 
-    private Bundle(string directory, byte[] process, ProcessSpec spec)
+    // Ids of the container, of the host, and how many; empty without a user namespace.
+    private readonly IdRange[] _users;
+    private readonly IdRange[] _groups;
+
+    private Bundle(string directory, byte[] process, ProcessSpec spec, JsonNode? linux)
     {
+        _users = Ranges(linux?["uidMappings"]);
+        _groups = Ranges(linux?["gidMappings"]);
         Directory = directory;
+        LimitsMemory = Limits(linux?["resources"]);
         Process = spec;
         _process = process;
     }
 
     /// <summary>Absolute path of the bundle.</summary>
     internal string Directory { get; }
+
+    /// <summary>Whether the container's memory is limited, so that it can run out of it.</summary>
+    internal bool LimitsMemory { get; }
 
     /// <summary>The container's first process.</summary>
     internal ProcessSpec Process { get; }
@@ -33,7 +43,7 @@ internal sealed class Bundle
     {
         var config = ReadConfig(directory);
         return Guard(directory, () => config["process"] is JsonObject process
-            ? new Bundle(directory, JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(directory, process))
+            ? new Bundle(directory, JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(directory, process), config["linux"])
             : throw Broken(directory, "it has no process"));
     }
 
@@ -58,14 +68,29 @@ internal sealed class Bundle
         });
     }
 
-    /// <summary>`linux.resources` of a bundle's config.json, for the runtime's update.</summary>
-    internal static byte[] ReadResources(string directory)
+    /// <summary>`linux.resources` of a bundle's config.json, for the runtime's update; and whether they limit memory.</summary>
+    internal static (byte[] Json, bool LimitsMemory) ReadResources(string directory)
     {
         var config = ReadConfig(directory);
         return Guard(directory, () => config["linux"] is JsonObject linux && linux["resources"] is JsonObject resources
-            ? JsonSerializer.SerializeToUtf8Bytes(resources, BundleJson.Default.JsonObject)
+            ? (JsonSerializer.SerializeToUtf8Bytes(resources, BundleJson.Default.JsonObject), Limits(resources))
             : throw Broken(directory, "it has no linux.resources"));
     }
+
+    /// <summary>
+    /// Whom a process of the container is to the host, if the container has a user namespace. Null if it has none: then the runtime itself gives the
+    /// streams to the process's user, which it may not do across the border of a namespace.
+    /// </summary>
+    internal (uint User, uint Group)? HostIdentity(uint uid, uint gid) =>
+        Map(_users, uid) is { } user && Map(_groups, gid) is { } group ? (user, group) : null;
+
+    private static uint? Map(IdRange[] ranges, uint id) =>
+        ranges.Where(range => id >= range.Container && id - range.Container < range.Count).Select(range => (uint?)(range.Host + (id - range.Container))).FirstOrDefault();
+
+    private static IdRange[] Ranges(JsonNode? mappings) => [.. mappings?.AsArray().OfType<JsonObject>().Select(mapping => new IdRange(
+        mapping["containerID"]?.GetValue<uint>() ?? 0, mapping["hostID"]?.GetValue<uint>() ?? 0, mapping["size"]?.GetValue<uint>() ?? 0)) ?? []];
+
+    private static bool Limits(JsonNode? resources) => resources?["memory"]?["limit"] is JsonValue limit && limit.TryGetValue<long>(out var bytes) && bytes > 0;
 
     /// <summary>
     /// The process.json for an exec, and what it says. The bundle's process is the template; its oom score, labels, limits and
@@ -78,6 +103,11 @@ internal sealed class Bundle
 
         // A size in the template is the size of init's terminal.
         process.Remove("consoleSize");
+        if (exec is { Terminal: true, ConsoleSize: { } size })
+        {
+            process["consoleSize"] = new JsonObject { ["width"] = (uint)size.Columns, ["height"] = (uint)size.Rows };
+        }
+
         if (exec.Args.Count > 0)
         {
             process["args"] = Strings(exec.Args);
@@ -220,4 +250,6 @@ internal sealed class Bundle
 
     private static TaskException Broken(string directory, string cause, Exception? inner = null) =>
         TaskException.Invalid($"cannot use {Path.Combine(directory, "config.json")}: {cause}", inner);
+
+    private readonly record struct IdRange(uint Container, uint Host, uint Count);
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
@@ -12,10 +13,6 @@ namespace Shim.Runtime;
 internal sealed class OciRuntime
 {
     private const int MaxOutput = 64 * 1024;
-
-    // The one thing of our environment that a runtime needs; NOTIFY_SOCKET, LISTEN_FDS and all the rest must not reach it or its hooks.
-    private static readonly string s_path =
-        Environment.GetEnvironmentVariable("PATH") is { Length: > 0 } path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
     private static readonly SafeFileHandle s_null = Fd.Open("/dev/null", Libc.O_RDWR);
 
@@ -44,7 +41,23 @@ internal sealed class OciRuntime
     /// </summary>
     /// <param name="command">The call.</param>
     /// <param name="abort">Not a caller's patience (that cancels his waiting only) but a reason to stop the runtime itself.</param>
-    internal async Task RunAsync(RuntimeCommand command, CancellationToken abort = default)
+    internal Task RunAsync(RuntimeCommand command, CancellationToken abort = default) => OutputAsync(command, abort);
+
+    /// <summary>
+    /// The word that the runtime has for a container's state: created, running, paused or stopped. Only for a container that this shim has not
+    /// lived through; of its own it knows better.
+    /// </summary>
+    internal async Task<string> StatusAsync(string id)
+    {
+        var output = Encoding.UTF8.GetString(await OutputAsync(RuntimeCommand.State(id), CancellationToken.None).ConfigureAwait(false));
+
+        // Warnings may stand before and after the answer.
+        var key = output.IndexOf("\"status\"", StringComparison.Ordinal);
+        var parts = key < 0 ? [] : output[key..].Split('"', 5);
+        return parts is [_, _, _, var status, _] ? status : throw new TaskException(ErrorKind.RuntimeFailed, $"{Path.GetFileName(Binary)} state: {output}");
+    }
+
+    private async Task<byte[]> OutputAsync(RuntimeCommand command, CancellationToken abort)
     {
         // Errors go to a file without a name: nothing is left on disk, concurrent calls cannot read each other's, and it works when the
         // disk is full. Append mode, because log and stderr are two open files.
@@ -68,7 +81,7 @@ internal sealed class OciRuntime
             {
                 Path = _executable,
                 Arguments = arguments,
-                Environment = [$"PATH={s_path}"],
+                Environment = [$"PATH={SearchPath.Value}"],
                 Stdin = command.Stdio?.Stdin ?? s_null,
                 Stdout = command.Stdio?.Stdout ?? output,
                 Stderr = command.Stdio?.Stderr ?? output,
@@ -85,6 +98,8 @@ internal sealed class OciRuntime
         {
             throw Failure(command, exit.Status, ReadOutput(output));
         }
+
+        return command.Verb == RuntimeVerb.State ? ReadOutput(output) : [];
     }
 
     /// <summary>A path under which the runtime can open a descriptor of ours.</summary>
@@ -148,7 +163,7 @@ internal sealed class OciRuntime
             return File.Exists(path) ? path : throw TaskException.Invalid($"the runtime {path} does not exist");
         }
 
-        foreach (var directory in s_path.Split(':', StringSplitOptions.RemoveEmptyEntries))
+        foreach (var directory in SearchPath.Value.Split(':', StringSplitOptions.RemoveEmptyEntries))
         {
             var candidate = Path.Combine(directory, binary);
             if (File.Exists(candidate))
@@ -157,6 +172,6 @@ internal sealed class OciRuntime
             }
         }
 
-        throw TaskException.Invalid($"cannot find the runtime \"{binary}\" in PATH ({s_path})");
+        throw TaskException.Invalid($"cannot find the runtime \"{binary}\" in PATH ({SearchPath.Value})");
     }
 }

@@ -33,6 +33,9 @@ internal sealed record ExecSpec
     internal string ApparmorProfile { get; init; } = "";
 
     internal bool Terminal { get; init; }
+
+    /// <summary>The size of its terminal from the first byte on; null leaves that to the kernel.</summary>
+    internal (ushort Columns, ushort Rows)? ConsoleSize { get; init; }
 }
 
 internal sealed record ExecUser(uint Uid, uint Gid, IReadOnlyList<uint> AdditionalGids);

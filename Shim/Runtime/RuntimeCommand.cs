@@ -41,6 +41,8 @@ internal sealed class RuntimeCommand
 
     internal static RuntimeCommand Update(string id, string resourcesFile) => new(RuntimeVerb.Update, ["update", "--resources", resourcesFile, id]);
 
+    internal static RuntimeCommand State(string id) => new(RuntimeVerb.State, ["state", id]);
+
     internal static RuntimeCommand Delete(string id) => new(RuntimeVerb.Delete, ["delete", "--force", id]);
 }
 

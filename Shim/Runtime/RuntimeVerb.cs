@@ -1,6 +1,7 @@
 namespace Shim.Runtime;
 
-/// <summary>The verbs of an OCI runtime that this shim uses. State, list, wait and signals never need one.</summary>
+/// <summary>The verbs of an OCI runtime that this shim uses. List, wait and signals never need one, and state only when
+/// a container is taken over that another shim has made.</summary>
 internal enum RuntimeVerb
 {
     Create,
@@ -10,6 +11,7 @@ internal enum RuntimeVerb
     Resume,
     Update,
     Delete,
+    State,
 }
 
 /// <summary>How long each verb may take before it is killed. Generous: a loaded machine is slow, and a deadline here undoes work.</summary>

@@ -30,9 +30,15 @@ internal sealed partial class Container
         // The caller's wish wins: true makes a terminal even if the config has none. A config with a terminal has one either way.
         var terminal = spec.Streams.Terminal || bundle.Process.Terminal;
         var runtime = services.Runtime(spec.Runtime);
-        var streams = ProcessStreams.Open(spec.Streams with { Terminal = terminal }, services.Loop);
+        var streams = ProcessStreams.Open(spec.Streams with { Terminal = terminal }, services.Streams, spec.Id);
         try
         {
+            if (bundle.HostIdentity(bundle.Process.Uid, bundle.Process.Gid) is var (user, group))
+            {
+                streams.GiveTo(user, group);
+            }
+
+            await streams.StartLoggersAsync(CancellationToken.None).ConfigureAwait(false);
             var directory = terminal == bundle.Process.Terminal
                 ? bundle.Directory
                 : Bundle.WriteWithTerminal(bundle.Directory, Path.Combine(services.StateDirectory, "bundle"), terminal);
@@ -42,6 +48,11 @@ internal sealed partial class Container
             var init = new ManagedProcess(pid, true, bundle.Process with { Terminal = terminal }, streams);
             var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid));
             var journaled = container.Append(TaskEventType.Create, init);
+            if (bundle.LimitsMemory)
+            {
+                container.WatchOom();
+            }
+
             container.Adopt(init, anticipation, container.InitEnded);
             await JournaledAsync(journaled).ConfigureAwait(false);
             return container;
@@ -70,11 +81,23 @@ internal sealed partial class Container
         }
 
         var started = false;
+        string? failure = null;
         Task journaled = Task.CompletedTask;
         try
         {
             // Not abandoned when init ends: `true` may well have ended before the runtime tells us that it could start it.
-            await ConcludeAsync(InitEvent.Start, () => _runtime.RunAsync(RuntimeCommand.Start(Id), CancellationToken.None)).ConfigureAwait(false);
+            await ConcludeAsync(InitEvent.Start, async () =>
+            {
+                try
+                {
+                    await _runtime.RunAsync(RuntimeCommand.Start(Id), CancellationToken.None).ConfigureAwait(false);
+                }
+                catch (TaskException e)
+                {
+                    failure = e.Message;
+                    throw;
+                }
+            }).ConfigureAwait(false);
             await ExecutedAsync(_init.Pid).ConfigureAwait(false);
             started = true;
         }
@@ -88,6 +111,12 @@ internal sealed partial class Container
                     _init.StartedAt = DateTimeOffset.UtcNow;
                     _state = _state == InitState.Created ? InitState.Running : _state;
                     journaled = Append(TaskEventType.Start, _init);
+                }
+
+                if (failure is not null && _init.Exit is { } exit)
+                {
+                    // It was the runtime's own program still: what it ended with says nothing of the container's.
+                    _init.Exit = exit with { Reason = ExitReason.RuntimeError, Message = failure };
                 }
 
                 PublishInitExit_NeedsLock();
@@ -127,7 +156,7 @@ internal sealed partial class Container
         {
             if (streams.HasTerminal)
             {
-                using var console = ConsoleSocket.Listen(services.StateDirectory, services.Loop);
+                using var console = ConsoleSocket.Listen(services.StateDirectory, services.Streams.Loop);
                 using var givingUp = new CancellationTokenSource();
                 var receiving = console.ReceiveMasterAsync(s_consoleLimit + RuntimeDeadlines.For(RuntimeVerb.Create), givingUp.Token);
                 try

@@ -67,6 +67,7 @@ internal sealed partial class Container
             journaled = Append(TaskEventType.Delete, _init);
         }
 
+        _oom.Dispose();
         foreach (var process in processes)
         {
             process.Dispose();

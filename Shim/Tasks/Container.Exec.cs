@@ -69,10 +69,16 @@ internal sealed partial class Container
 
     private async Task<ManagedProcess> AddAsync(ExecSpec spec, StreamAddresses addresses)
     {
-        var (json, description) = _bundle.ForExec(spec);
-        var streams = ProcessStreams.Open(addresses, _services.Loop);
+        var streams = ProcessStreams.Open(addresses, _services.Streams, Id);
         try
         {
+            await streams.StartLoggersAsync(_abandoned.Token).ConfigureAwait(false);
+            var (json, description) = _bundle.ForExec(spec with { ConsoleSize = streams.ConsoleSize });
+            if (_bundle.HostIdentity(description.Uid, description.Gid) is var (user, group))
+            {
+                streams.GiveTo(user, group);
+            }
+
             using var processFile = Interop.Fd.Memory("process.json");
             RandomAccess.Write(processFile, json, 0);
             using var anticipation = _services.Reaper.Anticipate();

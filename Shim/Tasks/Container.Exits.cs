@@ -121,18 +121,42 @@ internal sealed partial class Container
 
     /// <summary>
     /// The record of an exit; when the kernel has killed for want of memory since the last look, the event that says so comes first.
-    /// The cgroup counts are read here, at the exit: the kernel has counted the kill before the victim could be collected.
+    /// The cgroup's counts are read here, at the exit, whether they are watched or not: the kernel has counted the kill before the victim could
+    /// be collected.
     /// </summary>
     private ExitRecord Record_NeedsLock(ChildExit exit)
     {
-        var kills = _cgroup?.OomKills() ?? 0;
-        var more = kills > _oomKills;
-        if (more)
+        ReportOom_NeedsLock();
+        return ExitRecord.From(exit, _oom.Claim(exit) ? _cgroup!.Name : null);
+    }
+
+    /// <summary>From now on OOM kills are reported when they happen, not only with the next exit. Best effort; a second call does nothing.</summary>
+    private void WatchOom()
+    {
+        try
         {
-            _oomKills = kills;
+            _oom.Watch(_services.Streams.Loop, () =>
+            {
+                lock (_lock)
+                {
+                    if (!_initExitPublished)
+                    {
+                        ReportOom_NeedsLock();
+                    }
+                }
+            });
+        }
+        catch (Interop.NativeException e)
+        {
+            _services.Log.Error($"OOM kills of container {Id} will only be noticed when a process ends: {e.Message}");
+        }
+    }
+
+    private void ReportOom_NeedsLock()
+    {
+        if (_oom.HasMore())
+        {
             _ = Append(TaskEventType.Oom, _init);
         }
-
-        return ExitRecord.From(exit, more);
     }
 }

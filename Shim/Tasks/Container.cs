@@ -33,6 +33,7 @@ internal sealed partial class Container
     private readonly ManagedProcess _init;
     private readonly Cgroup? _cgroup;
     private readonly bool _ownPidNamespace;
+    private readonly OomKills _oom;
     private readonly VerbGate _verbs = new();
     private readonly CancellationTokenSource _abandoned = new();
     private readonly Lock _lock = new();
@@ -40,7 +41,6 @@ internal sealed partial class Container
     // Guarded by _lock.
     private readonly Dictionary<int, ManagedProcess> _execs = [];
     private InitState _state = InitState.Created;
-    private ulong _oomKills;
     private int _execsStarting;
     private int _execsRunning;
     private bool _starting;
@@ -54,7 +54,7 @@ internal sealed partial class Container
         _bundle = bundle;
         _init = init;
         _cgroup = cgroup;
-        _oomKills = cgroup?.OomKills() ?? 0;
+        _oom = new OomKills(cgroup);
         _ownPidNamespace = ProcFs.Namespace(init.Pid, "pid") is { } theirs && theirs != ProcFs.Namespace(Environment.ProcessId, "pid");
         Id = id;
     }
@@ -106,15 +106,33 @@ internal sealed partial class Container
     /// <summary>End of file on a process's stdin. Pid 0 is init. Harmless when it was closed before.</summary>
     internal void CloseStdin(int pid) => Find(pid).Streams.CloseStdin();
 
+    /// <summary>One more client for the streams of a running process. Pid 0 is init.</summary>
+    internal Task AttachAsync(int pid, string stdin, string stdout, string stderr) => FindRunning(pid).Streams.AttachAsync(stdin, stdout, stderr);
+
+    /// <summary>Lets go of a client of a process, who leaves on purpose. Pid 0 is init.</summary>
+    internal async Task DetachAsync(int pid, string stdout)
+    {
+        var process = Find(pid);
+        if (!await process.Streams.DetachAsync(stdout).ConfigureAwait(false))
+        {
+            throw TaskException.NotFound($"process {process.Pid} of container {Id} has no client at \"{stdout}\"");
+        }
+    }
+
     /// <summary>Applies `linux.resources` of the config.json in <paramref name="bundleDirectory"/>.</summary>
     internal async Task UpdateAsync(string bundleDirectory, CancellationToken cancellationToken)
     {
-        var resources = Bundle.ReadResources(bundleDirectory);
+        var (resources, limitsMemory) = Bundle.ReadResources(bundleDirectory);
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
         Require(InitEvent.Update);
         using var file = Interop.Fd.Memory("resources");
         RandomAccess.Write(file, resources, 0);
         await ConcludeAsync(InitEvent.Update, () => _runtime.RunAsync(RuntimeCommand.Update(Id, OciRuntime.PathOf(file)), _abandoned.Token)).ConfigureAwait(false);
+        if (limitsMemory)
+        {
+            WatchOom();
+        }
+
         await JournaledAsync(Append(TaskEventType.Update, _init)).ConfigureAwait(false);
     }
 
@@ -216,7 +234,11 @@ internal sealed partial class Container
     }
 
     private Task Append(TaskEventType type, ManagedProcess process, ExitRecord? exit = null) =>
-        _services.Journal.Append(new TaskEvent(type, Id, process.Pid, process.IsInit, exit));
+        _services.Journal.Append(new TaskEvent(type, Id, process.Pid, process.IsInit, exit)
+        {
+            // Who finds the journal without its shim needs more than a number to find the process.
+            Trace = type is TaskEventType.Create or TaskEventType.ExecAdded ? process.Streams.TraceOf(process.Pid) : null,
+        });
 
     /// <summary>
     /// Waits until an event is on disk, so that no caller hears of a success that a crash could undo. Bounded: when the disk is full the

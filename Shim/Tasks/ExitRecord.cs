@@ -18,12 +18,12 @@ internal sealed record ExitRecord(ExitStatus Status, ExitReason Reason, string M
 {
     /// <summary>The record of an exit that the reaper delivered.</summary>
     /// <param name="exit">What was collected.</param>
-    /// <param name="oomKilled">Whether the container's cgroup counted an OOM kill since the last look.</param>
-    internal static ExitRecord From(ChildExit exit, bool oomKilled) => exit switch
+    /// <param name="outOfMemory">The cgroup that ran out of memory, if that is what killed it.</param>
+    internal static ExitRecord From(ChildExit exit, string? outOfMemory) => exit switch
     {
         { Known: false } => new(exit.Status, ExitReason.Unknown, "the process had another parent, which alone learned its status", exit.Time, exit.Usage),
         { Status.Signal: 0 } => new(exit.Status, ExitReason.Exited, "", exit.Time, exit.Usage),
-        { Status.Signal: Interop.Libc.SIGKILL } when oomKilled => new(exit.Status, ExitReason.OomKilled, "the container ran out of memory", exit.Time, exit.Usage),
+        _ when outOfMemory is not null => new(exit.Status, ExitReason.OomKilled, $"the container ran out of memory (cgroup {outOfMemory})", exit.Time, exit.Usage),
         _ => new(exit.Status, ExitReason.Signaled, "", exit.Time, exit.Usage),
     };
 }

@@ -20,7 +20,7 @@ internal sealed class ManagedProcess(int pid, bool isInit, ProcessSpec spec, Pro
 
     internal ProcessStreams Streams { get; } = streams;
 
-    internal DateTimeOffset CreatedAt { get; } = DateTimeOffset.UtcNow;
+    internal DateTimeOffset CreatedAt { get; init; } = DateTimeOffset.UtcNow;
 
     /// <summary>Null while the init waits for its start.</summary>
     internal DateTimeOffset? StartedAt { get; set; }

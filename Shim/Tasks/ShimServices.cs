@@ -6,7 +6,7 @@ namespace Shim.Tasks;
 
 /// <summary>What every container of this shim stands on.</summary>
 /// <param name="Reaper">Starts and collects processes.</param>
-/// <param name="Loop">Moves bytes where the kernel alone cannot.</param>
+/// <param name="Streams">Moves bytes where the kernel alone cannot.</param>
 /// <param name="Journal">Keeps the events.</param>
 /// <param name="Log">Tells an operator.</param>
 /// <param name="StateDirectory">Ours, 0700: pid files, console sockets, the journal.</param>
@@ -14,7 +14,7 @@ namespace Shim.Tasks;
 /// <param name="RuntimeRoot">Where the runtime keeps its state; null is its own default.</param>
 internal sealed record ShimServices(
     Reaper Reaper,
-    StreamLoop Loop,
+    StreamServices Streams,
     Journal Journal,
     TaskLog Log,
     string StateDirectory,

@@ -1,3 +1,5 @@
+using Shim.Stdio;
+
 namespace Shim.Tasks;
 
 /// <summary>What happened to a container or to one of its processes.</summary>
@@ -26,4 +28,9 @@ internal sealed record TaskEvent(TaskEventType Type, string ContainerId, int Pid
     internal long Sequence { get; init; }
 
     internal DateTimeOffset Time { get; init; }
+
+    /// <summary>
+    /// What a successor of this shim needs to find the process and its streams again, with the event that adds the process. Only in the journal.
+    /// </summary>
+    internal ProcessTrace? Trace { get; init; }
 }

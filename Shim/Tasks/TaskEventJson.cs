@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text.Json;
 using Shim.Processes;
+using Shim.Stdio;
 
 namespace Shim.Tasks;
 
@@ -42,6 +43,19 @@ internal static class TaskEventJson
                 json.WriteEndObject();
             }
 
+            if (e.Trace is { } trace)
+            {
+                json.WriteStartObject("process"u8);
+                json.WriteNumber("start"u8, trace.StartTime);
+                json.WriteString("stdin"u8, trace.Streams.Stdin);
+                json.WriteString("stdout"u8, trace.Streams.Stdout);
+                json.WriteString("stderr"u8, trace.Streams.Stderr);
+                json.WriteBoolean("terminal"u8, trace.Streams.Terminal);
+                json.WriteString("outpipe"u8, trace.StdoutPipe);
+                json.WriteString("errpipe"u8, trace.StderrPipe);
+                json.WriteEndObject();
+            }
+
             json.WriteEndObject();
         }
 
@@ -64,6 +78,7 @@ internal static class TaskEventJson
             {
                 Sequence = root.GetProperty("seq"u8).GetInt64(),
                 Time = root.GetProperty("time"u8).GetDateTimeOffset(),
+                Trace = root.TryGetProperty("process"u8, out var trace) ? ReadTrace(trace) : null,
             };
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or ArgumentException or FormatException or InvalidOperationException)
@@ -71,6 +86,15 @@ internal static class TaskEventJson
             throw new InvalidDataException($"not a journal line: {e.Message}", e);
         }
     }
+
+    private static ProcessTrace ReadTrace(JsonElement trace) => new(
+        trace.GetProperty("start"u8).GetUInt64(),
+        new StreamAddresses(Text(trace, "stdin"u8), Text(trace, "stdout"u8), Text(trace, "stderr"u8), trace.GetProperty("terminal"u8).GetBoolean()),
+        Text(trace, "outpipe"u8),
+        Text(trace, "errpipe"u8));
+
+    private static string Text(JsonElement parent, ReadOnlySpan<byte> name) =>
+        parent.GetProperty(name).GetString() ?? throw new FormatException("a text is null");
 
     // Enum.Parse alone would take numbers and lists too.
     private static T Name<T>(JsonElement name)

@@ -29,7 +29,13 @@ internal sealed class TaskService(ShimServices services)
     internal Container Container => Current ?? throw TaskException.NotFound("this shim has no container");
 
     /// <summary>Makes the container. A caller that gives up does not undo it half-way; it ends made or not at all.</summary>
-    internal async Task<Container> CreateAsync(CreateSpec spec)
+    internal Task<Container> CreateAsync(CreateSpec spec) => MakeAsync(spec.Id, () => Container.CreateAsync(Services, spec));
+
+    /// <summary>Takes over the container that the journal tells of, instead of making one.</summary>
+    internal Task<Container> AdoptAsync(string id, string bundle, string runtime) =>
+        MakeAsync(id, () => Container.AdoptAsync(Services, id, bundle, runtime));
+
+    private async Task<Container> MakeAsync(string id, Func<Task<Container>> make)
     {
         lock (_lock)
         {
@@ -40,7 +46,7 @@ internal sealed class TaskService(ShimServices services)
 
             if (_creating is not null || Current is not null)
             {
-                throw TaskException.AlreadyExists($"this shim already has container {Current?.Id ?? spec.Id}");
+                throw TaskException.AlreadyExists($"this shim already has container {Current?.Id ?? id}");
             }
 
             _creating = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -48,7 +54,7 @@ internal sealed class TaskService(ShimServices services)
 
         try
         {
-            var container = await Container.CreateAsync(Services, spec).ConfigureAwait(false);
+            var container = await make().ConfigureAwait(false);
             lock (_lock)
             {
                 _container = container;

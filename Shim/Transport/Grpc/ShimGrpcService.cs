@@ -149,6 +149,38 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         return s_empty;
     });
 
+    public override Task<Empty> Attach(AttachRequest request, ServerCallContext context) => Answer(async () =>
+    {
+        await tasks.Container.AttachAsync(ToPid(request.Pid), request.Stdin, request.Stdout, request.Stderr).ConfigureAwait(false);
+        return new Empty();
+    });
+
+    public override Task<Empty> Detach(DetachRequest request, ServerCallContext context) => Answer(async () =>
+    {
+        await tasks.Container.DetachAsync(ToPid(request.Pid), request.Stdout).ConfigureAwait(false);
+        return new Empty();
+    });
+
+    public override Task<Empty> ReopenLogs(ReopenLogsRequest request, ServerCallContext context) => Answer(async () =>
+    {
+        _ = tasks.Container;
+        await tasks.Services.Streams.Logs.ReopenAsync().ConfigureAwait(false);
+        return new Empty();
+    });
+
+    public override Task<AdoptResponse> Adopt(AdoptRequest request, ServerCallContext context) =>
+        ChangeAsync(context, $"adopt {request.Id}", async () =>
+        {
+            var container = await tasks.AdoptAsync(request.Id, request.Bundle, request.Runtime).ConfigureAwait(false);
+            return new AdoptResponse { Pid = (uint)container.InitPid };
+        });
+
+    public override Task<Empty> Collected(CollectedRequest request, ServerCallContext context) => Answer(() =>
+    {
+        tasks.Container.Collected(ToPid(request.Pid), (int)request.WaitStatus);
+        return s_empty;
+    });
+
     public override Task<InfoResponse> Info(InfoRequest request, ServerCallContext context) => Task.FromResult(info);
 
     public override Task<DumpResponse> Dump(DumpRequest request, ServerCallContext context) => Answer(() =>

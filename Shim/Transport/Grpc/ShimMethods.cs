@@ -37,6 +37,11 @@ internal sealed class ShimMethods : IServiceMethodProvider<ShimGrpcService>
         Unary(context, "Pids", PidsRequest.Parser, PidsResponse.Parser, static (s, r, c) => s.Pids(r, c));
         Unary(context, "Stats", StatsRequest.Parser, StatsResponse.Parser, static (s, r, c) => s.Stats(r, c));
         Unary(context, "CloseStdin", CloseStdinRequest.Parser, Empty.Parser, static (s, r, c) => s.CloseStdin(r, c));
+        Unary(context, "Attach", AttachRequest.Parser, Empty.Parser, static (s, r, c) => s.Attach(r, c));
+        Unary(context, "Detach", DetachRequest.Parser, Empty.Parser, static (s, r, c) => s.Detach(r, c));
+        Unary(context, "ReopenLogs", ReopenLogsRequest.Parser, Empty.Parser, static (s, r, c) => s.ReopenLogs(r, c));
+        Unary(context, "Adopt", AdoptRequest.Parser, AdoptResponse.Parser, static (s, r, c) => s.Adopt(r, c));
+        Unary(context, "Collected", CollectedRequest.Parser, Empty.Parser, static (s, r, c) => s.Collected(r, c));
         Unary(context, "Info", InfoRequest.Parser, InfoResponse.Parser, static (s, r, c) => s.Info(r, c));
         Unary(context, "Dump", DumpRequest.Parser, DumpResponse.Parser, static (s, r, c) => s.Dump(r, c));
         Unary(context, "Shutdown", ShutdownRequest.Parser, Empty.Parser, static (s, r, c) => s.Shutdown(r, c));
