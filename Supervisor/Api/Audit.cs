@@ -3,7 +3,7 @@ using Containerd.V1;
 
 namespace Supervisor.Api;
 
-/// <summary>One line for everything that runs, signals or removes a process in somebody's container.</summary>
+/// <summary>One line for everything that runs, signals, listens to or removes a process in somebody's container.</summary>
 /// <param name="Verb">What was asked for.</param>
 /// <param name="ContainerId">Where.</param>
 /// <param name="Detail">On what.</param>
@@ -16,6 +16,7 @@ internal sealed record Audit(string Verb, string ContainerId, string Detail)
     {
         StartProcessRequest r => Of("StartProcess", r.ContainerId, r.Process?.Args.FirstOrDefault() ?? "the bundle's program"),
         SignalProcessRequest r => Of("SignalProcess", r.ContainerId, $"pid {r.Pid} signal {r.Signal}"),
+        AttachRequest r => Of("Attach", r.ContainerId, string.Create(CultureInfo.InvariantCulture, $"pid {r.Pid}{(r.Stdin.Length > 0 ? " with stdin" : "")}")),
         KillRequest r => Of("Kill", r.ContainerId, r.All ? $"all signal {r.Signal}" : $"pid {r.Pid} signal {r.Signal}"),
         DeleteProcessRequest r => Of("DeleteProcess", r.ContainerId, string.Create(CultureInfo.InvariantCulture, $"pid {r.Pid}")),
         DeleteContainerRequest r => Of("DeleteContainer", r.Id, "the container"),

@@ -8,6 +8,7 @@ using Supervisor.Events;
 using Supervisor.Shims;
 using ContainerEntry = Supervisor.Containers.Container;
 using ShimContract = Containerd.Shim.V1;
+using StreamAddress = Supervisor.Containers.StreamAddress;
 
 namespace Supervisor.Api;
 
@@ -94,6 +95,42 @@ internal sealed class SupervisorApi(
             "close stdin of a process of",
             Deadlines.Verb,
             (shim, options) => shim.CloseStdinAsync(new ShimContract.CloseStdinRequest { Pid = request.Pid }, options),
+            context.CancellationToken);
+
+    /// <inheritdoc/>
+    public override async Task<Empty> Attach(AttachRequest request, ServerCallContext context)
+    {
+        var container = registry.Get(request.ContainerId);
+        StreamAddress.Check(request.Stdin, "stdin");
+        StreamAddress.Check(request.Stdout, "stdout");
+        StreamAddress.Check(request.Stderr, "stderr");
+        var attach = new ShimContract.AttachRequest { Pid = request.Pid, Stdin = request.Stdin, Stdout = request.Stdout, Stderr = request.Stderr };
+        return await container.CallShimAsync(
+            "attach to a process of",
+            Deadlines.Verb,
+            (shim, options) => shim.AttachAsync(attach, options),
+            context.CancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<Empty> Detach(DetachRequest request, ServerCallContext context)
+    {
+        var container = registry.Get(request.ContainerId);
+        StreamAddress.Check(request.Stdout, "stdout");
+        var detach = new ShimContract.DetachRequest { Pid = request.Pid, Stdout = request.Stdout };
+        return await container.CallShimAsync(
+            "detach from a process of",
+            Deadlines.Verb,
+            (shim, options) => shim.DetachAsync(detach, options),
+            context.CancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public override async Task<Empty> ReopenLogs(ReopenLogsRequest request, ServerCallContext context) =>
+        await registry.Get(request.ContainerId).CallShimAsync(
+            "reopen the logs of",
+            Deadlines.Verb,
+            (shim, options) => shim.ReopenLogsAsync(new ShimContract.ReopenLogsRequest(), options),
             context.CancellationToken);
 
     /// <inheritdoc/>
@@ -214,7 +251,7 @@ internal sealed class SupervisorApi(
         }
         catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
         {
-            throw TaskException.Unavailable("the supervisor is stopping; the containers go on");
+            throw TaskException.Unavailable($"{ErrorKinds.SupervisorStops}; the containers go on");
         }
     }
 }

@@ -7,8 +7,12 @@ namespace Supervisor.Containers;
 /// <param name="Path">The bundle's absolute path.</param>
 /// <param name="Terminal">Whether <c>process.terminal</c> asks for a terminal.</param>
 /// <param name="Owners">Values of the annotation <c>containerd.io/owner</c>.</param>
-internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> Owners)
+/// <param name="AdoptsLoss">Whether the annotation <c>containerd.io/on-shim-loss</c> says "adopt".</param>
+internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> Owners, bool AdoptsLoss)
 {
+    /// <summary>The annotation that says what becomes of the container when its shim is lost.</summary>
+    internal const string LossAnnotation = "containerd.io/on-shim-loss";
+
     private const string OwnerAnnotation = "containerd.io/owner";
     private const int MaxConfigBytes = 8 * 1024 * 1024;
 
@@ -78,12 +82,21 @@ internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> 
 
         var terminal = root.TryGetProperty("process", out var process) && process.ValueKind == JsonValueKind.Object
             && process.TryGetProperty("terminal", out var value) && value.ValueKind == JsonValueKind.True;
-        var owners = root.TryGetProperty("annotations", out var annotations) && annotations.ValueKind == JsonValueKind.Object
-            && annotations.TryGetProperty(OwnerAnnotation, out var owner) && owner.ValueKind == JsonValueKind.String
-            ? owner.GetString()!.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
-            : [];
-        return new Bundle(path, terminal, owners);
+        var owners = Annotation(root, OwnerAnnotation)?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+        var adopts = Annotation(root, LossAnnotation) switch
+        {
+            null or "kill" => false,
+            "adopt" => true,
+            var other => throw TaskException.Invalid($"read {path}/config.json: the annotation {LossAnnotation} is kill or adopt, not \"{other}\""),
+        };
+        return new Bundle(path, terminal, owners, adopts);
     }
+
+    private static string? Annotation(JsonElement root, string name) =>
+        root.TryGetProperty("annotations", out var annotations) && annotations.ValueKind == JsonValueKind.Object
+            && annotations.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
+            ? value.GetString()
+            : null;
 
     private static string Sentence(string message) => message.Length == 0 ? message : char.ToLowerInvariant(message[0]) + message[1..].TrimEnd('.');
 }

@@ -17,6 +17,7 @@ internal sealed class Container
     private ContainerTrack? _track;
     private ContainerTrack? _last;
     private Task? _deletion;
+    private readonly Queue<long> _adoptions = new();
 
     internal Container(string id, ContainerDirectory directory, EventLog events, ContainerRecord? record = null)
     {
@@ -45,6 +46,18 @@ internal sealed class Container
 
     /// <summary>Whether clients may see it: from the end of a successful creation until its DELETED event.</summary>
     internal bool IsPresent => IsCommitted && Track is not null;
+
+    /// <summary>Whether somebody wants it gone.</summary>
+    internal bool IsDeleting
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _deletion is { IsFaulted: false, IsCanceled: false };
+            }
+        }
+    }
 
     /// <summary>Whether its creation was completed.</summary>
     internal bool IsCommitted { get; set; }
@@ -121,6 +134,26 @@ internal sealed class Container
 
     /// <summary>The status for clients.</summary>
     internal Status Status => LastTrack?.Status ?? Status.Created;
+
+    /// <summary>Whether one more adoption is no more than so many in that time; if it is, it counts.</summary>
+    internal bool MayAdopt(int limit, TimeSpan period)
+    {
+        lock (_lock)
+        {
+            while (_adoptions.TryPeek(out var when) && Environment.TickCount64 - when > period.TotalMilliseconds)
+            {
+                _adoptions.Dequeue();
+            }
+
+            if (_adoptions.Count >= limit)
+            {
+                return false;
+            }
+
+            _adoptions.Enqueue(Environment.TickCount64);
+            return true;
+        }
+    }
 
     private async Task WaitUntilAsync(Func<ContainerTrack?, bool> isReached, CancellationToken cancellationToken)
     {

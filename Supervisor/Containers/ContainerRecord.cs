@@ -35,6 +35,10 @@ internal sealed record ContainerRecord
     [JsonPropertyName("runtimeRoot")]
     public required string RuntimeRoot { get; init; }
 
+    /// <summary>When the shim is lost a new one takes the container over; otherwise the container is killed.</summary>
+    [JsonPropertyName("adoptsLoss")]
+    public bool AdoptsLoss { get; init; }
+
     [JsonPropertyName("createdAt")]
     public DateTime CreatedAt { get; init; }
 

@@ -70,6 +70,7 @@ internal sealed class Creation(
             Stderr = request.Stderr,
             Runtime = settings.Runtime,
             RuntimeRoot = settings.RuntimeRoot,
+            AdoptsLoss = bundle.AdoptsLoss,
             CreatedAt = DateTime.UtcNow,
         };
         Write(container, record);
@@ -89,7 +90,10 @@ internal sealed class Creation(
             (client, options) => client.CreateAsync(ToShim(record), options),
             CancellationToken.None);
         cancellationToken.ThrowIfCancellationRequested();
-        await container.WaitForCreationAsync(cancellationToken).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
+
+        // Or the shim's end: then the next call says so.
+        var present = container.WaitForCreationAsync(cancellationToken);
+        await await Task.WhenAny(present, container.Link.Process.Ended).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
 
         var pids = await container.Link.CallAsync(
             "look up the init process of",

@@ -71,7 +71,7 @@ internal sealed class Recovery(
                     await ReconnectAsync(container, process!, cancellationToken);
                     break;
                 case RecoveryDecision.SettleLoss:
-                    container.ShimEnd = removal.SettleAsync(container);
+                    container.ShimEnd = removal.SettleLossAsync(container);
                     await container.ShimEnd;
                     break;
                 default:

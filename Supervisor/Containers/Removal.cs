@@ -12,7 +12,13 @@ namespace Supervisor.Containers;
 /// How a container ends: by deletion, by the undoing of a creation that failed, or because its shim was lost. All three share the
 /// same last steps, so that nothing is left behind whichever way it went, and every process gets exactly one exit event.
 /// </summary>
-internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime, ProcessWatcher watcher, Supervisor.Daemon.Metrics metrics, ILogger<Removal> logger)
+internal sealed class Removal(
+    ContainerRegistry registry,
+    RuntimeCommand runtime,
+    ProcessWatcher watcher,
+    Adoption adoption,
+    Supervisor.Daemon.Metrics metrics,
+    ILogger<Removal> logger)
 {
     private const uint LostStatus = ExitStatus.UnknownCode;
     private const int LogTailBytes = 4096;
@@ -23,13 +29,22 @@ internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime
     /// </summary>
     internal Task DeleteAsync(Container container) => container.DeleteOnce(async () =>
     {
-        if (container.Link is { } link && await AskShimToDeleteAsync(container, link))
+        while (true)
         {
-            await EndShimAsync(container, link);
-        }
-        else
-        {
+            var link = container.Link;
+            if (link is not null && await AskShimToDeleteAsync(container, link))
+            {
+                await EndShimAsync(container, link);
+                break;
+            }
+
             await AwaitLossAsync(container);
+            if (container.Link == link)
+            {
+                break;
+            }
+
+            // A new shim has just taken it over: that one is to be asked.
         }
 
         await FinishAsync(container);
@@ -83,12 +98,22 @@ internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime
         try
         {
             await link.StopPumpAsync();
-            await SettleAsync(container);
+            await SettleLossAsync(container);
         }
         catch (Exception e)
         {
             ContainersLog.CleanUpFailed(logger, container.Id, e);
             throw;
+        }
+    }
+
+    /// <summary>What is to be done about a container without its shim: a new shim takes it over, if it is to and can, or it ends.</summary>
+    internal async Task SettleLossAsync(Container container)
+    {
+        PublishJournal(container);
+        if (!await adoption.TryAsync(container, WatchShimAsync))
+        {
+            await SettleAsync(container);
         }
     }
 
@@ -105,19 +130,23 @@ internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime
             return;
         }
 
+        // Opened first: as long as we hold them, what becomes of them is not lost.
+        var init = container.Record is { InitPid: > 0 } known ? Orphan.TryOpen(known.InitPid, known.InitStartTime, watcher) : null;
+        var execs = (container.Track?.RunningExecs ?? []).Select(pid => Orphan.TryOpenChild((int)pid, watcher)).OfType<Orphan>().ToList();
         if (container.Record is { ShimPid: > 0 } record)
         {
             await RuntimeOrphans.AwaitAsync(record.ShimPid, container.Id, watcher);
         }
 
-        var killed = await KillInitAsync(container);
+        var initExit = await EndInitAsync(container, init);
         if (container.Record is { } kept
             && await runtime.DeleteAsync(kept.Runtime, kept.RuntimeRoot, container.Id) is { } failure)
         {
             ShimsLog.RuntimeDeleteFailed(logger, container.Id, failure);
         }
 
-        PublishLostExits(container, killed);
+        await PublishLostExitsAsync(container, initExit, execs);
+        watcher.CollectStrays();
     }
 
     /// <summary>The last steps: the DELETED event if it has not come from the shim, the files, the id.</summary>
@@ -247,36 +276,28 @@ internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime
         await link.Process.Ended.WaitAsync(Deadlines.Shutdown);
     }
 
-    /// <summary>Kills init if it is still the process that we know; true when that is what ended it.</summary>
-    private async Task<bool> KillInitAsync(Container container)
+    /// <summary>Kills init if it is still there; says how it ended. Null when nobody knows.</summary>
+    private async Task<ExitRecord?> EndInitAsync(Container container, Orphan? init)
     {
-        if (container.Record is not { } record || ShimProcess.TryOpen(record.InitPid, record.InitStartTime) is not { } init)
+        if (init is null)
         {
-            return false;
+            return null;
         }
 
-        using (init)
+        init.Signal(Libc.SIGKILL);
+        try
         {
-            var ended = watcher.WatchAsync(init);
-            if (!init.Signal(Libc.SIGKILL))
-            {
-                return false;
-            }
-
-            try
-            {
-                await ended.WaitAsync(Deadlines.Shutdown);
-                return true;
-            }
-            catch (TimeoutException)
-            {
-                ContainersLog.InitSurvives(logger, container.Id, record.InitPid);
-                return false;
-            }
+            var status = await init.Ended.WaitAsync(Deadlines.Shutdown);
+            return status is null && init.HadExited ? null : EndOf(init, status);
+        }
+        catch (TimeoutException)
+        {
+            ContainersLog.InitSurvives(logger, container.Id, init.Pid);
+            return null;
         }
     }
 
-    private static void PublishLostExits(Container container, bool killed)
+    private static async Task PublishLostExitsAsync(Container container, ExitRecord? initExit, IReadOnlyList<Orphan> execs)
     {
         if (container.Track is not { } track)
         {
@@ -285,20 +306,49 @@ internal sealed class Removal(ContainerRegistry registry, RuntimeCommand runtime
 
         foreach (var pid in track.RunningExecs)
         {
-            container.Publish(Draft(container, EventType.Exited, pid, init: false) with { Exit = LostExit(killed: false) });
+            var exit = execs.FirstOrDefault(exec => exec.Pid == pid) is { } exec ? await EndOfAsync(exec) : null;
+            container.Publish(Draft(container, EventType.Exited, pid, init: false) with { Exit = exit ?? LostExit(killed: false) });
         }
 
         if (track.Exit is null)
         {
-            container.Publish(Draft(container, EventType.Exited, track.InitPid, init: true) with { Exit = LostExit(killed) });
+            container.Publish(Draft(container, EventType.Exited, track.InitPid, init: true) with { Exit = initExit ?? LostExit(killed: false) });
         }
     }
+
+    private static async Task<ExitRecord?> EndOfAsync(Orphan orphan)
+    {
+        try
+        {
+            return await orphan.Ended.WaitAsync(Deadlines.Shutdown) is { } status ? EndOf(orphan, status) : null;
+        }
+        catch (TimeoutException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The truth where it is known: a process that ended by itself did so whether its shim was there or not.</summary>
+    private static ExitRecord EndOf(Orphan orphan, ExitStatus? status) => status switch
+    {
+        null or { Signal: Libc.SIGKILL } when !orphan.HadExited => LostExit(killed: true),
+        null => LostExit(killed: false),
+        { } known => new ExitRecord
+        {
+            Status = (uint)known.Code,
+            Signal = (uint)known.Signal,
+            CoreDumped = known.CoreDumped,
+            Reason = known.Signal == 0 ? ExitReason.Exited : ExitReason.Signaled,
+            Message = "its shim was lost; its parent collected the status",
+            Time = DateTime.UtcNow,
+        },
+    };
 
     private static ExitRecord LostExit(bool killed) => new()
     {
         Status = killed ? 128u + Libc.SIGKILL : LostStatus,
         Signal = killed ? (uint)Libc.SIGKILL : 0,
-        Reason = ExitReason.ShimLost,
+        Reason = killed ? ExitReason.ShimLost : ExitReason.Unknown,
         Message = killed ? "its shim was lost, and the process was killed for it" : "its shim was lost, and with it the exit status",
         Time = DateTime.UtcNow,
     };

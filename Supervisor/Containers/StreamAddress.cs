@@ -18,9 +18,20 @@ internal static class StreamAddress
             throw TaskException.Invalid($"the {name} address contains a NUL byte or is longer than {MaxLength} characters");
         }
 
-        if (address.Length > 0 && address[0] != '/' && !address.Contains("://", StringComparison.Ordinal))
+        if (address.Length == 0 || address[0] == '/')
+        {
+            return;
+        }
+
+        var scheme = address.IndexOf("://", StringComparison.Ordinal) is > 0 and var end ? address[..end] : null;
+        if (scheme is null)
         {
             throw TaskException.Invalid($"cannot use \"{address}\" as {name}: the path is not absolute");
+        }
+
+        if (scheme is not ("fifo" or "file" or "log" or "binary"))
+        {
+            throw TaskException.Invalid($"cannot use \"{address}\" as {name}: unknown scheme \"{scheme}\"");
         }
     }
 }

@@ -36,6 +36,9 @@ internal static class DaemonHost
 
             // Inherited as ignored, it would take the status of every shim from us.
             Libc.SetDefaultDisposition(Libc.SIGCHLD);
+
+            // What a lost shim leaves behind becomes ours, and with it the exit statuses.
+            Libc.BecomeSubreaper();
             var root = RootDirectory.Prepare(settings.Root, settings.RuntimeRoot);
             using var rootLock = RootLock.Take(root.Lock, settings.Root);
             await ServeAsync(settings, root, options);

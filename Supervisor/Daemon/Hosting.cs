@@ -42,7 +42,7 @@ internal static class Hosting
         builder.Services.AddSingleton(settings).AddSingleton(root).AddSingleton(events).AddSingleton(watcher)
             .AddSingleton<ContainerRegistry>().AddSingleton<Metrics>()
             .AddSingleton<ShimLauncher>().AddSingleton<RuntimeCommand>()
-            .AddSingleton<Removal>().AddSingleton<Creation>().AddSingleton<Recovery>()
+            .AddSingleton<Adoption>().AddSingleton<Removal>().AddSingleton<Creation>().AddSingleton<Recovery>()
             .AddSingleton<ExecutionApi>().AddSingleton<SupervisorApi>().AddSingleton<CallInterceptor>();
         AddGrpc(builder.Services);
         builder.WebHost.ConfigureKestrel((_, kestrel) => Listen(kestrel, settings));

@@ -26,6 +26,12 @@ internal sealed record Settings
     /// <summary>How long a deletion waits for output that nobody has read, in seconds.</summary>
     internal required double DrainSeconds { get; init; }
 
+    /// <summary>Where the files of outputs may lie, absolute; none is anywhere, without following links.</summary>
+    internal IReadOnlyList<string> LogDirectories { get; init; } = [];
+
+    /// <summary>Where loggers may lie, absolute; none is the usual directories of programs.</summary>
+    internal IReadOnlyList<string> LoggerDirectories { get; init; } = [];
+
     /// <summary>Whether shims are to log everything.</summary>
     internal bool Debug { get; init; }
 
@@ -47,6 +53,8 @@ internal sealed record Settings
             Runtime = options.Runtime.Contains('/', StringComparison.Ordinal) ? Absolute(options.Runtime, "--runtime") : options.Runtime,
             RuntimeRoot = Absolute(options.RuntimeRoot ?? Path.Join(root, "runtime"), "--runtime-root"),
             DrainSeconds = options.DrainSeconds is >= 0 and <= 30 ? options.DrainSeconds : throw new StartRefusedException("--drain-timeout: must be 0 to 30 seconds"),
+            LogDirectories = [.. options.LogDirectories.Select(directory => Directory(directory, "--log-dir"))],
+            LoggerDirectories = [.. options.LoggerDirectories.Select(directory => Directory(directory, "--logger-dir"))],
             Debug = options.LogLevel <= LogLevel.Debug,
             Metrics = options.Metrics is { } address ? MetricsAddress.Parse(address) : null,
         };
@@ -66,6 +74,12 @@ internal sealed record Settings
         }
 
         return settings;
+    }
+
+    private static string Directory(string path, string option)
+    {
+        var directory = Absolute(path, option);
+        return System.IO.Directory.Exists(directory) ? directory : throw new StartRefusedException($"{option}: {directory} is not a directory");
     }
 
     private static string Absolute(string path, string option) => path.Length > 0 && !path.Contains('\0', StringComparison.Ordinal)

@@ -31,6 +31,12 @@ internal sealed record SupervisorOptions
     /// <summary>How long the deletion of a process or container waits for output that nobody has read, in seconds.</summary>
     public double DrainSeconds { get; init; } = 5;
 
+    /// <summary>Where the files of <c>file://</c> and <c>log://</c> outputs may lie; none is anywhere, without following links.</summary>
+    public IReadOnlyList<string> LogDirectories { get; init; } = [];
+
+    /// <summary>Where the programs of <c>binary://</c> outputs may lie; none is the usual directories of programs.</summary>
+    public IReadOnlyList<string> LoggerDirectories { get; init; } = [];
+
     /// <summary>The least severe message that is logged.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 

@@ -10,8 +10,8 @@ internal static class Deadlines
     internal static readonly TimeSpan Read = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// Calls that change something: Start, Pause, Resume, Update, Kill, Pty, CloseStdin. Longer than what the shim itself allows for
-    /// the turn in its queue and for the runtime, so that its own words about what was slow arrive.
+    /// Calls that change something: Start, Pause, Resume, Update, Kill, Pty, CloseStdin, Attach, Detach, ReopenLogs. Longer than what the shim itself allows
+    /// for the turn in its queue and for the runtime, so that its own words about what was slow arrive.
     /// </summary>
     internal static readonly TimeSpan Verb = TimeSpan.FromSeconds(75);
 

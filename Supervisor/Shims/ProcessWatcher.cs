@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
 using Shim.Processes;
@@ -13,6 +14,9 @@ internal sealed class ProcessWatcher : IDisposable
     private const long WakeUp = 0;
 
     private readonly Lock _lock = new();
+
+    // Held from the birth of a child until it is watched.
+    private readonly Lock _children = new();
     private readonly Dictionary<long, Watch> _watches = [];
     private readonly Epoll _epoll = new();
     private readonly SafeFileHandle _wake;
@@ -58,6 +62,54 @@ internal sealed class ProcessWatcher : IDisposable
         }
 
         return watch.Ended.Task;
+    }
+
+    /// <summary>
+    /// Starts a child and watches it, in one step for <see cref="CollectStrays"/>. Null when somebody else has collected it already, which nobody
+    /// should.
+    /// </summary>
+    internal (PidFd Process, Task<ExitStatus?> Ended)? Spawn(SpawnRequest request)
+    {
+        lock (_children)
+        {
+            return PidFd.TryOpen(Spawner.Spawn(request)) is { } process ? (process, WatchAsync(process)) : null;
+        }
+    }
+
+    /// <summary>
+    /// Collects, whenever they end, all children that nobody watches: a subreaper inherits what a lost shim leaves behind, and nobody else would
+    /// ever release their pids. To be called after a loss.
+    /// </summary>
+    internal void CollectStrays()
+    {
+        lock (_children)
+        {
+            HashSet<int> watched;
+            lock (_lock)
+            {
+                watched = [.. _watches.Values.Select(watch => watch.Process.Pid)];
+            }
+
+            foreach (var directory in Directory.EnumerateDirectories("/proc"))
+            {
+                if (int.TryParse(Path.GetFileName(directory.AsSpan()), CultureInfo.InvariantCulture, out var pid)
+                    && !watched.Contains(pid) && ProcFs.Parent(pid) == Environment.ProcessId && PidFd.TryOpen(pid) is { } stray)
+                {
+                    _ = CollectAsync(stray);
+                }
+            }
+        }
+    }
+
+    private async Task CollectAsync(PidFd stray)
+    {
+        using (stray)
+        {
+            await WatchAsync(stray).ConfigureAwait(false);
+        }
+
+        // What it leaves behind comes to us too.
+        CollectStrays();
     }
 
     /// <inheritdoc/>

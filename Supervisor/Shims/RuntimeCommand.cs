@@ -22,7 +22,7 @@ internal sealed class RuntimeCommand(ProcessWatcher watcher)
         using var input = Fd.Open("/dev/null", Libc.O_RDONLY);
         try
         {
-            var pid = Spawner.Spawn(new SpawnRequest
+            var child = watcher.Spawn(new SpawnRequest
             {
                 Path = path,
                 Arguments = [path, "--root", runtimeRoot, "delete", "--force", containerId],
@@ -33,13 +33,15 @@ internal sealed class RuntimeCommand(ProcessWatcher watcher)
                 Stderr = output,
                 NewProcessGroup = true,
             });
-            using var process = PidFd.TryOpen(pid);
-            if (process is null)
+            if (child is not var (process, ended))
             {
                 return $"{path}: reaped by somebody else";
             }
 
-            return await RunAsync(process, path, output);
+            using (process)
+            {
+                return await RunAsync(process, ended, path, output);
+            }
         }
         catch (NativeException e)
         {
@@ -47,9 +49,8 @@ internal sealed class RuntimeCommand(ProcessWatcher watcher)
         }
     }
 
-    private async Task<string?> RunAsync(PidFd process, string path, Microsoft.Win32.SafeHandles.SafeFileHandle output)
+    private static async Task<string?> RunAsync(PidFd process, Task<ExitStatus?> ended, string path, Microsoft.Win32.SafeHandles.SafeFileHandle output)
     {
-        var ended = watcher.WatchAsync(process);
         try
         {
             var status = await ended.WaitAsync(Deadlines.RuntimeDelete);

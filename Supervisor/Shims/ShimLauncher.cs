@@ -26,7 +26,7 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
         using var listener = Listen(directory);
         using var input = Fd.Open("/dev/null", Libc.O_RDONLY);
         using var log = Fd.Open(directory.ShimLogPath, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_APPEND | Libc.O_NOFOLLOW, 0x180);
-        var pid = Spawner.Spawn(new SpawnRequest
+        var child = watcher.Spawn(new SpawnRequest
         {
             Path = settings.Shim,
             Arguments = Arguments(directory, record),
@@ -38,19 +38,41 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
             ExtraDescriptors = [listener.SafeHandle],
             NewSession = true,
         });
-        return ShimProcess.OfChild(pid, watcher);
+        return child is var (process, ended) ? ShimProcess.OfChild(process, ended) : throw new InvalidOperationException("the shim was reaped by somebody else");
     }
 
     private string[] Arguments(ContainerDirectory directory, ContainerRecord record)
     {
-        string[] arguments =
+        List<string> arguments =
         [
             settings.Shim, "serve", "--listen-fd", "3", "--state", directory.Path,
             "--runtime", record.Runtime, "--runtime-root", record.RuntimeRoot,
             "--drain-timeout", settings.DrainSeconds.ToString(CultureInfo.InvariantCulture),
         ];
-        return settings.Debug ? [.. arguments, "--debug"] : arguments;
+        foreach (var allowed in LogDirectories())
+        {
+            arguments.AddRange(["--log-dir", allowed]);
+        }
+
+        foreach (var allowed in settings.LoggerDirectories)
+        {
+            arguments.AddRange(["--logger-dir", allowed]);
+        }
+
+        if (settings.Debug)
+        {
+            arguments.Add("--debug");
+        }
+
+        return [.. arguments];
     }
+
+    /// <summary>
+    /// Where the files of outputs may lie. Beside the socket is where our own command line puts them for a detached container: only root gets
+    /// there, so whoever restricts the others does not mean this one.
+    /// </summary>
+    private IEnumerable<string> LogDirectories() =>
+        settings.LogDirectories.Count == 0 ? [] : settings.LogDirectories.Append(Path.Join(Path.GetDirectoryName(settings.Socket), "b"));
 
     private static Socket Listen(ContainerDirectory directory)
     {

@@ -27,20 +27,8 @@ internal sealed class ShimProcess : IDisposable
     /// <summary>Whether it has ended.</summary>
     internal bool HasEnded => Ended.IsCompleted;
 
-    /// <summary>Takes over a child that was just started and not reaped: its pid cannot be anyone else's.</summary>
-    internal static ShimProcess OfChild(int pid, ProcessWatcher watcher)
-    {
-        var process = PidFd.TryOpen(pid) ?? throw new InvalidOperationException($"the shim (pid {pid}) was reaped by somebody else");
-        try
-        {
-            return new ShimProcess(process, ProcFs.StartTime(pid) ?? 0, watcher.WatchAsync(process));
-        }
-        catch
-        {
-            process.Dispose();
-            throw;
-        }
-    }
+    /// <summary>A child that was just started and is watched.</summary>
+    internal static ShimProcess OfChild(PidFd process, Task<ExitStatus?> ended) => new(process, ProcFs.StartTime(process.Pid) ?? 0, ended);
 
     /// <summary>Finds the process that once had this pid and start time; null when it has ended.</summary>
     internal static ShimProcess? TryFind(int pid, ulong startTime, ProcessWatcher watcher)

@@ -29,4 +29,10 @@ internal static partial class ShimsLog
 
     [LoggerMessage(208, LogLevel.Warning, "cleaning up container {ContainerId} with the runtime: {Reason}")]
     internal static partial void RuntimeDeleteFailed(ILogger logger, string containerId, string reason);
+
+    [LoggerMessage(209, LogLevel.Warning, "container {ContainerId} goes on: a new shim (pid {Pid}) has taken it over")]
+    internal static partial void Adopted(ILogger logger, string containerId, int pid);
+
+    [LoggerMessage(210, LogLevel.Error, "container {ContainerId} cannot be taken over by a new shim: {Reason}")]
+    internal static partial void NotAdopted(ILogger logger, string containerId, string reason);
 }
