@@ -63,6 +63,8 @@ internal static class CommandLine
             new ListVerb(globals, console),
             new InspectVerb(globals, console),
             new PsVerb(globals, console),
+            new LogsVerb(globals, console),
+            new AttachVerb(globals, console),
             new WaitVerb(globals, console),
             new EventsVerb(globals, console),
             new StatsVerb(globals, console),

@@ -20,7 +20,7 @@ internal sealed class CreateVerb : Verb
             new("supervisor create --bundle /srv/bundles/web web", "prints the host pid of the waiting init process"),
             new("supervisor start web", "lets it run"),
         ];
-        Notes = ["Output goes to b/ID/output.log beside the supervisor's socket. `delete` removes it with the container."];
+        Notes = ["`supervisor logs ID` shows the output. `delete` removes b/ID beside the supervisor's socket, and with it the log, unless --log puts it elsewhere."];
         _options.AddTo(this);
     }
 
@@ -28,7 +28,8 @@ internal sealed class CreateVerb : Verb
     {
         using var client = invocation.Connect();
         using var container = await NewContainer.PrepareAsync(client, _options, invocation.Parse, detached: true).ConfigureAwait(false);
-        var created = await container.CreateDetachedAsync(invocation.Parse.GetValue(_options.Process.Interactive), cancellationToken).ConfigureAwait(false);
+        var created = await container.CreateDetachedAsync(
+            invocation.Parse.GetValue(_options.Process.Interactive), invocation.Parse.GetValue(_options.Log), cancellationToken).ConfigureAwait(false);
         invocation.Print(created, created.InitProcess.Pid.ToString(System.Globalization.CultureInfo.InvariantCulture));
         return ExitCodes.Success;
     }

@@ -22,6 +22,8 @@ internal sealed class ExecVerb : Verb
         "Return at once and print the pid; the output is dropped",
         "Feed our standard input to the process");
 
+    private readonly Option<DetachKeys> _detachKeys = Values.DetachKeys();
+
     internal ExecVerb(GlobalOptions globals, CliConsole console)
         : base("exec", "Run one more process in a running container", globals, console)
     {
@@ -35,10 +37,12 @@ internal sealed class ExecVerb : Verb
         Notes =
         [
             "Options end at ID. What --env, --cwd and --user leave open is as the container's bundle says. Exit codes and signals: as in `supervisor run --help`.",
+            "With -it the detach keys leave the process running without us; `supervisor attach --pid PID ID` comes back. Who goes without a word hangs it up.",
         ];
         Arguments.Add(_id);
         Arguments.Add(_command);
         _options.AddTo(this);
+        Options.Add(_detachKeys);
         Validators.Add(result =>
         {
             if (result.GetValue(_options.Detach) && result.GetValue(_options.Interactive))
@@ -56,7 +60,7 @@ internal sealed class ExecVerb : Verb
         var request = new StartProcessRequest { ContainerId = id, Console = choice.Terminal, Process = await ProcessAsync(client, id, choice, cancellationToken).ConfigureAwait(false) };
         if (!invocation.Parse.GetValue(_options.Detach))
         {
-            return await ForegroundAsync(client, request, invocation.Parse.GetValue(_options.Interactive)).ConfigureAwait(false);
+            return await ForegroundAsync(invocation, client, request).ConfigureAwait(false);
         }
 
         var started = await StartAsync(client, request, cancellationToken).ConfigureAwait(false);
@@ -64,14 +68,17 @@ internal sealed class ExecVerb : Verb
         return ExitCodes.Success;
     }
 
-    private static async Task<int> ForegroundAsync(SupervisorClient client, StartProcessRequest request, bool interactive)
+    private async Task<int> ForegroundAsync(Invocation invocation, SupervisorClient client, StartProcessRequest request)
     {
-        using var signals = new SignalRelay();
+        var interactive = invocation.Parse.GetValue(_options.Interactive);
+        using var signals = new SignalRelay { HangUpEnds = request.Console };
         uint pid = 0;
         try
         {
             // A reader that has gone is SIGPIPE to the process, as it would be in a shell.
-            using var streams = ForegroundStreams.Open(client.SocketPath, interactive, request.Console, () => signals.Inject(SigPipe));
+            var size = request.Console ? ForegroundTerminal.Size : null;
+            var wishes = new StreamWishes { Stdin = interactive, Terminal = request.Console, OnDisconnect = "hangup", ConsoleSize = size };
+            using var streams = ForegroundStreams.Open(client.SocketPath, wishes, () => signals.Inject(SigPipe));
             request.Stdin = streams.Stdin;
             request.Stdout = streams.Stdout;
             request.Stderr = streams.Stderr;
@@ -79,21 +86,21 @@ internal sealed class ExecVerb : Verb
             signals.Hold();
             pid = (await StartAsync(client, request, signals.Forced).ConfigureAwait(false)).Process.Pid;
             signals.ForwardTo(number => RunVerb.SignalAsync(client, request.ContainerId, pid, number));
+            var raw = request.Console && interactive && screen.EnterRaw();
             if (request.Console)
             {
-                if (interactive)
-                {
-                    screen.EnterRaw();
-                }
-
-                await screen.FollowSizeAsync(pid, signals.Forced).ConfigureAwait(false);
+                await screen.FollowSizeAsync(pid, size, signals.Forced).ConfigureAwait(false);
             }
 
-            streams.Begin(() => RunVerb.CloseStdin(client, request.ContainerId, pid));
-            var ended = await client.WaitAsync(request.ContainerId, pid, signals.Forced).ConfigureAwait(false);
-            await streams.DrainAsync(signals.Forced).ConfigureAwait(false);
+            streams.Begin(raw ? () => { } : () => RunVerb.CloseStdin(client, request.ContainerId, pid), raw ? invocation.Parse.GetValue(_detachKeys) : null);
+            if (await new ForegroundSession(client, request.ContainerId, pid, streams, screen).WaitAsync(signals.Forced).ConfigureAwait(false) is not { } exit)
+            {
+                invocation.Console.Error.WriteLine($"detached from process {pid} of {request.ContainerId}; `supervisor attach --pid {pid} {request.ContainerId}` comes back");
+                return ExitCodes.Success;
+            }
+
             await ForgetAsync(client, request.ContainerId, pid).ConfigureAwait(false);
-            return (int)ended.Exit.Status;
+            return (int)exit.Status;
         }
         catch (Exception e) when (signals.Last > 0 && (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled }))
         {

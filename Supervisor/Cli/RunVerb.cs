@@ -12,9 +12,10 @@ namespace Supervisor.Cli;
 internal sealed class RunVerb : Verb
 {
     private readonly ContainerOptions _options = new(
-        "Return at once and print the id; output goes to b/ID/output.log beside the socket",
+        "Return at once and print the id; the output goes to a log (see --log)",
         "Feed our standard input to the process (with -d: make the FIFO b/ID/stdin, which its first writer may fill)");
 
+    private readonly Option<DetachKeys> _detachKeys = Values.DetachKeys();
     private readonly Option<bool> _remove = Values.Flag("--rm", null, "Delete the container when it has ended, or when we are interrupted");
 
     internal RunVerb(GlobalOptions globals, CliConsole console)
@@ -25,22 +26,31 @@ internal sealed class RunVerb : Verb
         [
             new("supervisor run --rm --rootfs /srv/alpine hello echo 'hello world'", "run one command in a root directory"),
             new("supervisor run --rm -it --rootfs /srv/alpine shell", "a shell on your terminal"),
-            new("supervisor run -d --bundle /srv/bundles/web web", "start a bundle in the background"),
+            new("supervisor run -d --bundle /srv/bundles/web web", "start a bundle in the background; `supervisor logs web` shows its output"),
+            new("supervisor run -d --log 'log:///var/log/web.log?format=docker-json&max-size=1g' --rootfs /srv/alpine web", "keep the log elsewhere"),
             new("echo data | supervisor run --rm -i --rootfs /srv/alpine sum sha256sum", "feed it through a pipe"),
         ];
         Notes =
         [
             "Options end at ID. In the foreground the exit code is the process's own (128 + N after signal N); 125 is an error of ours, 126 a command "
                 + "that cannot be executed, 127 one that does not exist. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on; the third one ends us.",
+            "With -it the detach keys leave the container running without us; `supervisor attach ID` comes back. Who goes without a word (SIGHUP, a closed "
+                + "window) leaves it running, too, unless --rm says that it is not to stay.",
             "--rootfs, --env, --cwd, --user and COMMAND put a config.json into b/ID beside the supervisor's socket (mode 0700). `delete`, and --rm, remove it.",
         ];
         _options.AddTo(this);
         Options.Add(_remove);
+        Options.Add(_detachKeys);
         Validators.Add(result =>
         {
             if (result.GetValue(_remove) && result.GetValue(_options.Process.Detach))
             {
                 result.AddError("--rm needs the foreground: with -d nobody is there to delete the container");
+            }
+
+            if (result.GetResult(_options.Log) is not null && !result.GetValue(_options.Process.Detach))
+            {
+                result.AddError("--log goes with -d: in the foreground the output comes here");
             }
         });
     }
@@ -53,12 +63,12 @@ internal sealed class RunVerb : Verb
         using var container = await NewContainer.PrepareAsync(client, _options, invocation.Parse, detached).ConfigureAwait(false);
         return detached
             ? await DetachedAsync(invocation, container, interactive, cancellationToken).ConfigureAwait(false)
-            : await ForegroundAsync(client, container, interactive, invocation.Parse.GetValue(_remove)).ConfigureAwait(false);
+            : await ForegroundAsync(invocation, client, container, interactive).ConfigureAwait(false);
     }
 
-    private static async Task<int> DetachedAsync(Invocation invocation, NewContainer container, bool interactive, CancellationToken cancellationToken)
+    private async Task<int> DetachedAsync(Invocation invocation, NewContainer container, bool interactive, CancellationToken cancellationToken)
     {
-        var created = await container.CreateDetachedAsync(interactive, cancellationToken).ConfigureAwait(false);
+        var created = await container.CreateDetachedAsync(interactive, invocation.Parse.GetValue(_options.Log), cancellationToken).ConfigureAwait(false);
         try
         {
             await container.StartAsync(cancellationToken).ConfigureAwait(false);
@@ -73,17 +83,20 @@ internal sealed class RunVerb : Verb
         return ExitCodes.Success;
     }
 
-    private static async Task<int> ForegroundAsync(SupervisorClient client, NewContainer container, bool interactive, bool remove)
+    private async Task<int> ForegroundAsync(Invocation invocation, SupervisorClient client, NewContainer container, bool interactive)
     {
+        var remove = invocation.Parse.GetValue(_remove);
         var terminal = container.Choice.Terminal;
-        using var signals = new SignalRelay();
+        using var signals = new SignalRelay { HangUpEnds = terminal };
         var created = false;
+        var asked = false;
         var started = false;
+        var detached = false;
         try
         {
             // A reader that has gone is SIGPIPE to a program in a shell. A container that nobody will want later ends for it; one that is
             // to be kept goes on, and its output is dropped.
-            using var streams = ForegroundStreams.Open(client.SocketPath, interactive, terminal, () =>
+            using var streams = ForegroundStreams.Open(client.SocketPath, new StreamWishes { Stdin = interactive, Terminal = terminal, OnDisconnect = "discard" }, () =>
             {
                 if (remove)
                 {
@@ -95,32 +108,38 @@ internal sealed class RunVerb : Verb
             using var screen = new ForegroundTerminal(client, container.Id);
             if (terminal)
             {
-                await screen.FollowSizeAsync(pid: 0, signals.Interrupted).ConfigureAwait(false);
+                await screen.FollowSizeAsync(pid: 0, known: null, signals.Interrupted).ConfigureAwait(false);
             }
 
             signals.Interrupted.ThrowIfCancellationRequested();
-            if (terminal && interactive)
-            {
-                screen.EnterRaw();
-            }
-
-            streams.Begin(() => CloseStdin(client, container.Id, pid: 0));
+            // A terminal that is raw has no end of input: if it ends, it has gone, and the container is to go on without it.
+            var raw = terminal && interactive && screen.EnterRaw();
+            streams.Begin(raw ? () => { } : () => CloseStdin(client, container.Id, pid: 0), raw ? invocation.Parse.GetValue(_detachKeys) : null);
             signals.Hold();
+            asked = true;
             await container.StartAsync(signals.Forced).ConfigureAwait(false);
             started = true;
             signals.ForwardTo(number => SignalAsync(client, container.Id, pid: 0, number));
-            var ended = await client.WaitAsync(container.Id, pid: 0, signals.Forced).ConfigureAwait(false);
-            await streams.DrainAsync(signals.Forced).ConfigureAwait(false);
-            return (int)ended.Exit.Status;
+            if (await new ForegroundSession(client, container.Id, pid: 0, streams, screen).WaitAsync(signals.Forced).ConfigureAwait(false) is { } exit)
+            {
+                return (int)exit.Status;
+            }
+
+            detached = true;
+            invocation.Console.Error.WriteLine(
+                $"detached from {container.Id}; `supervisor attach {container.Id}` comes back{(remove ? $". It stays: `supervisor delete --force {container.Id}` does what --rm would have done" : "")}");
+            return ExitCodes.Success;
         }
         catch (Exception e) when (signals.Last > 0 && (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled }))
         {
+            // It may run already, although no answer has come.
+            started |= asked;
             return ExitCodes.Signalled(signals.Last);
         }
         finally
         {
             // A container whose start failed would only be in the way of the next attempt.
-            if (created && (remove || !started))
+            if (created && !detached && (remove || !started))
             {
                 await container.DeleteAsync().ConfigureAwait(false);
             }

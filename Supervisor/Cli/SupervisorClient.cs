@@ -74,7 +74,7 @@ internal sealed class SupervisorClient : IDisposable
             {
                 throw new OperationCanceledException(cancellationToken);
             }
-            catch (RpcException e) when (Failures.IsConnectionLost(e))
+            catch (RpcException e) when (Failures.IsConnectionLost(e) || IsStopping(e))
             {
                 // A call that lasted a while reached the supervisor before it was lost: the absence begins now.
                 var now = Environment.TickCount64;
@@ -88,6 +88,9 @@ internal sealed class SupervisorClient : IDisposable
             }
         }
     }
+
+    private static bool IsStopping(RpcException failure) =>
+        failure.StatusCode == StatusCode.Unavailable && failure.Status.Detail.StartsWith(ErrorKinds.SupervisorStops, StringComparison.Ordinal);
 
     public void Dispose() => _channel.Dispose();
 }

@@ -31,6 +31,22 @@ internal static class ConfigOverrides
         return path.Length > 0 ? Path.GetFullPath(path, bundle) : throw new CliException($"config.json of {bundle} has no root.path");
     }
 
+    /// <summary>Sets an annotation; null leaves it as it is.</summary>
+    internal static void Annotate(JsonObject config, string name, string? value)
+    {
+        if (value is null)
+        {
+            return;
+        }
+
+        if (config["annotations"] is not JsonObject annotations)
+        {
+            config["annotations"] = annotations = [];
+        }
+
+        annotations[name] = value;
+    }
+
     /// <summary>
     /// Puts <paramref name="choice"/> over the process of <paramref name="config"/>, and makes every path absolute that was relative to
     /// <paramref name="bundle"/>, because the result will lie elsewhere.

@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.Text.Json.Nodes;
 using Containerd.V1;
 using Grpc.Core;
+using Supervisor.Cli.Logs;
 using Supervisor.Cli.Parsing;
 using ContainerStatus = Containerd.V1.Status;
 
@@ -10,6 +12,10 @@ namespace Supervisor.Cli.Bundles;
 internal sealed class NewContainer : IDisposable
 {
     private const int StartAttempts = 3;
+
+    // 100 MB in all: nobody looks after these logs.
+    private const string LogSize = "20m";
+    private const string LogFiles = "5";
 
     private readonly SupervisorClient _client;
     private readonly string _givenBundle;
@@ -47,7 +53,9 @@ internal sealed class NewContainer : IDisposable
         var choice = options.Process.ChoiceOf(parse, parse.GetValue(options.Command) ?? []);
         var rootfs = parse.GetValue(options.Rootfs) is { } givenRoot ? ExistingDirectory(givenRoot) : null;
         var bundle = parse.GetValue(options.Bundle) is { } givenBundle ? ExistingDirectory(givenBundle) : "";
-        if (rootfs is null && !choice.ChangesBundle && !detached)
+        var onShimLoss = parse.GetValue(options.OnShimLoss);
+        var changes = choice.ChangesBundle || onShimLoss is not null;
+        if (rootfs is null && !changes && !detached)
         {
             return new NewContainer(client, id, choice, bundle, own: null, ownConfig: false);
         }
@@ -55,21 +63,26 @@ internal sealed class NewContainer : IDisposable
         var own = await PrivateBundle.CreateAsync(client.SocketPath, id, () => ExistsAsync(client, id)).ConfigureAwait(false);
         try
         {
-            var ownConfig = rootfs is not null || choice.ChangesBundle;
+            JsonObject? config = null;
             if (rootfs is not null)
             {
                 var user = choice.User is null ? ContainerUser.Root : UserLookup.Under(rootfs).Resolve(choice.User);
-                own.WriteConfig(DefaultConfig.Create(id, rootfs, choice, user, DefaultConfig.HasUnifiedCgroups()));
+                config = DefaultConfig.Create(id, rootfs, choice, user, DefaultConfig.HasUnifiedCgroups());
             }
-            else if (ownConfig)
+            else if (changes)
             {
-                var config = ConfigOverrides.Read(bundle);
+                config = ConfigOverrides.Read(bundle);
                 var user = choice.User is null ? null : UserLookup.Under(ConfigOverrides.RootOf(config, bundle)).Resolve(choice.User);
                 ConfigOverrides.Apply(config, bundle, choice, user);
+            }
+
+            if (config is not null)
+            {
+                ConfigOverrides.Annotate(config, Containers.Bundle.LossAnnotation, onShimLoss);
                 own.WriteConfig(config);
             }
 
-            return new NewContainer(client, id, choice, bundle, own, ownConfig);
+            return new NewContainer(client, id, choice, bundle, own, ownConfig: config is not null);
         }
         catch
         {
@@ -113,13 +126,18 @@ internal sealed class NewContainer : IDisposable
     }
 
     /// <summary>
-    /// Creates the container without anybody who listens: its output goes to <c>output.log</c> in the private directory, its input, if it
-    /// wants any, comes from the FIFO <c>stdin</c> there.
+    /// Creates the container without anybody who listens: its output goes to <paramref name="givenLog"/>, or <c>output.log</c> in the private
+    /// directory, its input, if it wants any, comes from the FIFO <c>stdin</c> there.
     /// </summary>
-    internal Task<CreateContainerResponse> CreateDetachedAsync(bool interactive, CancellationToken cancellationToken)
+    internal Task<CreateContainerResponse> CreateDetachedAsync(bool interactive, string? givenLog, CancellationToken cancellationToken)
     {
-        var log = $"file://{_own!.LogFile}";
-        return CreateAsync(interactive ? _own.MakeStdin() : "", log, Choice.Terminal ? "" : log, cancellationToken);
+        var log = givenLog switch
+        {
+            null => OutputAddress.Make("log", _own!.LogFile, ("max-size", LogSize), ("max-files", LogFiles)),
+            ContainerOptions.NoLog => "",
+            _ => givenLog,
+        };
+        return CreateAsync(interactive ? _own!.MakeStdin() : "", log, Choice.Terminal ? "" : log, cancellationToken);
     }
 
     /// <summary>

@@ -1,7 +1,27 @@
 using System.Globalization;
 using Supervisor.Cli.Bundles;
+using Supervisor.Cli.Logs;
 
 namespace Supervisor.Cli.Foreground;
+
+/// <summary>Which streams a foreground verb wants.</summary>
+internal sealed record StreamWishes
+{
+    /// <summary>Whether our standard input is to be copied.</summary>
+    internal bool Stdin { get; init; }
+
+    /// <summary>Whether our standard input is at least to be looked through for the detach keys.</summary>
+    internal bool Keys { get; init; }
+
+    /// <summary>Whether the process has a terminal.</summary>
+    internal bool Terminal { get; init; }
+
+    /// <summary>What it means to the process that we go without a word: "discard", "hangup", or null for a client beside others.</summary>
+    internal string? OnDisconnect { get; init; }
+
+    /// <summary>How large the terminal of a new process is to be.</summary>
+    internal (ushort Columns, ushort Rows)? ConsoleSize { get; init; }
+}
 
 /// <summary>
 /// The FIFOs between us and one process, in a directory of mode 0700 beside the supervisor's socket, and the threads that serve them.
@@ -12,11 +32,15 @@ internal sealed class ForegroundStreams : IDisposable
     // How long a background child of an ended process may keep its output open before we stop to listen.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan s_settling = TimeSpan.FromMilliseconds(500);
+
     // As much as can still lie in the FIFO when the process ends; what comes after it was written by others.
     private const long PipeBytes = 1024 * 1024;
 
     private readonly string _directory;
     private readonly List<OutputRelay> _outputs = [];
+    private readonly TaskCompletionSource _detached = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private string _inputTarget = "";
 
     private ForegroundStreams(string directory) => _directory = directory;
 
@@ -27,11 +51,14 @@ internal sealed class ForegroundStreams : IDisposable
 
     internal string Stderr { get; private set; } = "";
 
+    /// <summary>Completes when the person has typed the keys to detach.</summary>
+    internal Task Detached => _detached.Task;
+
     /// <summary>
     /// Makes the FIFOs and opens the ends that we read. A terminal has one stream for all its output.
     /// <paramref name="onOutputGone"/> is told when nobody reads our own output any more.
     /// </summary>
-    internal static ForegroundStreams Open(string socket, bool stdin, bool terminal, Action onOutputGone)
+    internal static ForegroundStreams Open(string socket, StreamWishes wishes, Action onOutputGone)
     {
         var parent = PrivateBundle.Beside(socket, "io");
         RemoveAbandoned(parent);
@@ -40,17 +67,20 @@ internal sealed class ForegroundStreams : IDisposable
         var streams = new ForegroundStreams(directory);
         try
         {
-            if (stdin)
+            if (wishes.Stdin)
             {
-                streams.Stdin = streams.Make("stdin");
+                streams.Stdin = streams._inputTarget = streams.Make("stdin");
+            }
+            else if (wishes.Keys)
+            {
+                streams._inputTarget = "/dev/null";
             }
 
-            streams.Stdout = streams.Make("stdout");
-            streams._outputs.Add(new OutputRelay(streams.Stdout, 1, onOutputGone));
-            if (!terminal)
+            var size = wishes.ConsoleSize is { } known ? string.Create(CultureInfo.InvariantCulture, $"{known.Columns}x{known.Rows}") : null;
+            streams.Stdout = streams.MakeOutput("stdout", 1, onOutputGone, ("on-disconnect", wishes.OnDisconnect), ("console-size", size));
+            if (!wishes.Terminal)
             {
-                streams.Stderr = streams.Make("stderr");
-                streams._outputs.Add(new OutputRelay(streams.Stderr, 2, onOutputGone));
+                streams.Stderr = streams.MakeOutput("stderr", 2, onOutputGone, ("on-disconnect", wishes.OnDisconnect));
             }
 
             return streams;
@@ -63,17 +93,26 @@ internal sealed class ForegroundStreams : IDisposable
     }
 
     /// <summary>Starts to copy. To be called when the shim has opened its ends.</summary>
-    internal void Begin(Action onInputEnd)
+    /// <param name="onInputEnd">Called when our input has ended.</param>
+    /// <param name="detachKeys">What ends the copying of our input otherwise.</param>
+    internal void Begin(Action onInputEnd, DetachKeys? detachKeys)
     {
         foreach (var output in _outputs)
         {
             output.Begin();
         }
 
-        if (Stdin.Length > 0)
+        if (_inputTarget.Length > 0)
         {
-            InputRelay.Begin(Stdin, onInputEnd);
+            InputRelay.Begin(_inputTarget, onInputEnd, detachKeys, () => _detached.TrySetResult());
         }
+    }
+
+    /// <summary>After the shim has let go of us: copies what it had written before. Short, because a shim that did not cannot be helped.</summary>
+    internal async Task SettleAsync()
+    {
+        using var enough = new CancellationTokenSource(s_settling);
+        await Task.WhenAny(Task.WhenAll(_outputs.Select(output => output.Ended)), Task.Delay(Timeout.Infinite, enough.Token)).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -136,6 +175,13 @@ internal sealed class ForegroundStreams : IDisposable
         {
             // Somebody tidied up before us.
         }
+    }
+
+    private string MakeOutput(string name, int descriptor, Action onOutputGone, params (string Name, string? Value)[] options)
+    {
+        var path = Make(name);
+        _outputs.Add(new OutputRelay(path, descriptor, onOutputGone));
+        return OutputAddress.Make("fifo", path, options);
     }
 
     private string Make(string name)

@@ -23,8 +23,11 @@ internal sealed class ForegroundTerminal : IDisposable
     /// <summary>The size of the terminal that a person looks at, or null when there is none.</summary>
     internal static (ushort Columns, ushort Rows)? Size => RawTerminal.SizeOf(1) ?? RawTerminal.SizeOf(0) ?? RawTerminal.SizeOf(2);
 
-    /// <summary>Gives the terminal of process <paramref name="pid"/> (0 is init) our size, now and whenever it changes.</summary>
-    internal async Task FollowSizeAsync(uint pid, CancellationToken cancellationToken)
+    /// <summary>
+    /// Gives the terminal of process <paramref name="pid"/> (0 is init) our size, now, unless it is <paramref name="known"/> already, and
+    /// whenever it changes.
+    /// </summary>
+    internal async Task FollowSizeAsync(uint pid, (ushort Columns, ushort Rows)? known, CancellationToken cancellationToken)
     {
         if (Size is null)
         {
@@ -33,15 +36,31 @@ internal sealed class ForegroundTerminal : IDisposable
 
         _pid = pid;
         _sizeChanges = PosixSignalRegistration.Create(PosixSignal.SIGWINCH, OnSizeChange);
-        await ResizeAsync(cancellationToken).ConfigureAwait(false);
+        if (Size is { } size && size != known)
+        {
+            await ResizeAsync(size, cancellationToken).ConfigureAwait(false);
+        }
     }
 
-    /// <summary>Hands every key to the process, when our standard input is a terminal.</summary>
-    internal void EnterRaw()
+    /// <summary>
+    /// Makes the process of a terminal that was there before us draw it once more: it does so when the size changes, and ours may be the one
+    /// it has already.
+    /// </summary>
+    internal async Task RedrawAsync(uint pid, CancellationToken cancellationToken)
+    {
+        if (Size is { } size)
+        {
+            _pid = pid;
+            await ResizeAsync((size.Columns, size.Rows == ushort.MaxValue ? size.Rows : (ushort)(size.Rows + 1)), cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Hands every key to the process, when our standard input is a terminal; false when it is none.</summary>
+    internal bool EnterRaw()
     {
         if (!RawTerminal.IsTerminal(0))
         {
-            return;
+            return false;
         }
 
         var raw = RawTerminal.Enter(0);
@@ -50,6 +69,7 @@ internal sealed class ForegroundTerminal : IDisposable
         // Whatever ends the program, an unhandled exception included: nobody should be left with a terminal that does not echo.
         AppDomain.CurrentDomain.ProcessExit += (_, _) => raw.Dispose();
         AppDomain.CurrentDomain.UnhandledException += (_, _) => raw.Dispose();
+        return true;
     }
 
     public void Dispose()
@@ -58,15 +78,16 @@ internal sealed class ForegroundTerminal : IDisposable
         _raw?.Dispose();
     }
 
-    private void OnSizeChange(PosixSignalContext context) => _ = ResizeAsync(CancellationToken.None);
-
-    private async Task ResizeAsync(CancellationToken cancellationToken)
+    private void OnSizeChange(PosixSignalContext context)
     {
-        if (Size is not { } size)
+        if (Size is { } size)
         {
-            return;
+            _ = ResizeAsync(size, CancellationToken.None);
         }
+    }
 
+    private async Task ResizeAsync((ushort Columns, ushort Rows) size, CancellationToken cancellationToken)
+    {
         try
         {
             var request = new ResizeConsoleRequest { ContainerId = _containerId, Pid = _pid, Width = size.Columns, Height = size.Rows };

@@ -10,9 +10,10 @@ internal static class InputRelay
 
     /// <summary>
     /// Starts to copy; the shim must hold the reading end. At the end of our input the FIFO is closed and then
-    /// <paramref name="onEnd"/> called: the container sees the end of its stdin only when the shim too lets go of it.
+    /// <paramref name="onEnd"/> called: the container sees the end of its stdin only when the shim too lets go of it. When the person types
+    /// <paramref name="detachKeys"/>, nothing more is read, and <paramref name="onDetach"/> is called instead.
     /// </summary>
-    internal static void Begin(string fifo, Action onEnd)
+    internal static void Begin(string fifo, Action onEnd, DetachKeys? detachKeys = null, Action? onDetach = null)
     {
         SafeFileHandle destination;
         try
@@ -26,26 +27,44 @@ internal static class InputRelay
         }
 
         Fd.SetNonBlocking(destination, nonBlocking: false);
-        new Thread(() => Copy(destination, onEnd), 256 * 1024) { IsBackground = true, Name = "input relay" }.Start();
+        new Thread(() => Copy(destination, onEnd, detachKeys?.NewMatcher(), onDetach), 256 * 1024) { IsBackground = true, Name = "input relay" }.Start();
     }
 
-    private static void Copy(SafeFileHandle destination, Action onEnd)
+    private static void Copy(SafeFileHandle destination, Action onEnd, DetachMatcher? detach, Action? onDetach)
     {
         using var source = new SafeFileHandle(0, ownsHandle: false);
         using (destination)
         {
             var buffer = new byte[BufferBytes];
-            while (Read(source, buffer) is > 0 and var count)
+            try
             {
-                try
+                while (Read(source, buffer) is > 0 and var count)
                 {
-                    Fd.WriteAll(destination, buffer.AsSpan(0, count));
+                    var bytes = buffer.AsSpan(0, count);
+                    if (detach is null)
+                    {
+                        Fd.WriteAll(destination, bytes);
+                        continue;
+                    }
+
+                    var found = detach.Feed(bytes);
+                    Fd.WriteAll(destination, detach.Passed);
+                    if (found)
+                    {
+                        onDetach?.Invoke();
+                        return;
+                    }
                 }
-                catch (NativeException)
+
+                if (detach is not null)
                 {
-                    // EPIPE: the process has ended, or closed its stdin. The rest of our input is nobody's.
-                    return;
+                    Fd.WriteAll(destination, detach.Held);
                 }
+            }
+            catch (NativeException)
+            {
+                // EPIPE: the process has ended, or closed its stdin. The rest of our input is nobody's.
+                return;
             }
         }
 

@@ -10,6 +10,7 @@ namespace Supervisor.Cli.Foreground;
 internal sealed class SignalRelay : IDisposable
 {
     private const int Insistence = 3;
+    private const int SigHup = 1;
 
     private static readonly (PosixSignal Signal, int Number)[] s_signals =
         [(PosixSignal.SIGHUP, 1), (PosixSignal.SIGINT, 2), (PosixSignal.SIGQUIT, 3), (PosixSignal.SIGTERM, 15)];
@@ -34,6 +35,12 @@ internal sealed class SignalRelay : IDisposable
             }));
         }
     }
+
+    /// <summary>
+    /// Whether SIGHUP always ends the verb: the terminal that it shows the process on has gone. What that means to the process, its streams
+    /// tell it.
+    /// </summary>
+    internal bool HangUpEnds { get; init; }
 
     /// <summary>A signal came before there was a process to give it to, or one too many after that.</summary>
     internal CancellationToken Interrupted => _interrupted.Token;
@@ -88,18 +95,21 @@ internal sealed class SignalRelay : IDisposable
 
     private void Receive(int number)
     {
+        var insists = number == SigHup && HangUpEnds;
         lock (_lock)
         {
-            if (++_count < Insistence && _forwarding)
+            if (++_count < Insistence && _forwarding && !insists)
             {
                 _queue.Writer.TryWrite(number);
                 return;
             }
+
+            insists |= _count >= Insistence;
         }
 
         Volatile.Write(ref _last, number);
         Cancel(_interrupted);
-        if (_count >= Insistence)
+        if (insists)
         {
             Cancel(_forced);
         }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Supervisor.Cli.Foreground;
 
 namespace Supervisor.Cli.Parsing;
 
@@ -41,6 +42,24 @@ internal static class Values
         HelpName = "SEQ",
         CustomParser = result =>
             Parsed(result, "the number of an event", text => ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : (ulong?)null),
+    };
+
+    /// <summary>The keys that leave a terminal.</summary>
+    internal static Option<DetachKeys> DetachKeys() => new("--detach-keys")
+    {
+        Description = $"The keys that leave the process alone with its terminal, such as ctrl-],x; '' for none (default: {Foreground.DetachKeys.Default})",
+        HelpName = "KEYS",
+        DefaultValueFactory = _ => Foreground.DetachKeys.TryParse(Foreground.DetachKeys.Default, out var keys) ? keys : Foreground.DetachKeys.None,
+        CustomParser = result =>
+        {
+            var text = result.Tokens.Count == 1 ? result.Tokens[0].Value : "";
+            if (!Foreground.DetachKeys.TryParse(text, out var keys))
+            {
+                result.AddError($"'{text}' are no keys: single characters or ctrl- with one of a-z @ [ \\ ] ^ _, with commas between them");
+            }
+
+            return keys;
+        },
     };
 
     /// <summary>A signal by name or number.</summary>
