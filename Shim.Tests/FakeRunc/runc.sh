@@ -5,6 +5,7 @@
 #   fail:VERB:STATUS     fail without running the real runtime, with a message in its log
 #   spew:BYTES           first write so much to stderr
 #   init-dies-in-create  kill the init process before create returns
+#   init-dies-in-start   kill the init process instead of starting it, and fail
 #   dumpfds              write the open descriptors of each call to VERB.PID.fds
 #   dumpenv              write the environment of each call to VERB.PID.env
 # Every call is noted in the file "calls": its verb, then its arguments.
@@ -14,11 +15,12 @@ if grep -qx dumpenv "$here/control" 2>/dev/null; then environment=$(env); else e
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 real=$(cat "$here/real")
 
-verb= log= pid_file= previous=
+verb= log= pid_file= root= previous=
 for argument in "$@"; do
     case "$previous" in
         --log) log=$argument ;;
         --pid-file) pid_file=$argument ;;
+        --root) root=$argument ;;
     esac
     case "$argument" in
         --log=*) log=${argument#--log=} ;;
@@ -48,6 +50,13 @@ while read -r fault; do
             ;;
         spew:*) head -c "${fault#spew:}" /dev/zero | tr '\0' x >&2 ;;
         init-dies-in-create) [ "$verb" != create ] || dies=1 ;;
+        init-dies-in-start)
+            [ "$verb" = start ] || continue
+            kill -KILL "$("$real" --root "$root" state "$previous" | sed -n 's/^ *"pid": \([0-9]*\).*/\1/p')"
+            message="fake runc: init has died under my hands"
+            printf '{"level":"error","msg":"%s","time":"2017-02-24T00:00:00Z"}\n' "$message" >>"$log"
+            exit 1
+            ;;
         dumpenv) printf '%s\n' "$environment" >"$here/$verb.$$.env" ;;
     esac
 done <"$here/control"

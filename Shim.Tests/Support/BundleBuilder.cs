@@ -124,6 +124,13 @@ public sealed class BundleBuilder
         return this;
     }
 
+    /// <summary>A user namespace: its root is user 100000 of the machine.</summary>
+    public BundleBuilder UserNamespace()
+    {
+        _namespaces.Add("user");
+        return this;
+    }
+
     /// <summary>A directory or file of the machine appears in the container, writable. /host is there to mount on.</summary>
     public BundleBuilder Bind(string source, string destination = "/host")
     {
@@ -183,6 +190,8 @@ public sealed class BundleBuilder
         ["options"] = new JsonArray([.. options.Select(option => (JsonNode)option)]),
     };
 
+    private static JsonArray Mapping() => [new JsonObject { ["containerID"] = 0, ["hostID"] = 100_000, ["size"] = 65_536 }];
+
     private static JsonArray Capabilities() => [.. s_capabilities.Select(name => (JsonNode)name)];
 
     private JsonObject Resource(string name)
@@ -226,6 +235,12 @@ public sealed class BundleBuilder
                 ["namespaces"] = new JsonArray([.. _namespaces.Select(type => (JsonNode)new JsonObject { ["type"] = type })]),
             },
         };
+        if (_namespaces.Contains("user"))
+        {
+            config["linux"]!["uidMappings"] = Mapping();
+            config["linux"]!["gidMappings"] = Mapping();
+        }
+
         if (_hooksAfterStart is not null)
         {
             config["hooks"] = new JsonObject { ["poststart"] = _hooksAfterStart.DeepClone() };

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Mono.Unix.Native;
@@ -17,14 +18,17 @@ public sealed class FifoReader : IDisposable
     private readonly MemoryStream _bytes = new();
     private readonly Lock _gate = new();
     private readonly int _keep;
+    private readonly IncrementalHash? _hash;
     private long _count;
     private volatile bool _stop;
 
     /// <summary>Opens the FIFO, made here if it is not there yet, and begins to read.</summary>
     /// <param name="path">The FIFO.</param>
     /// <param name="keep">How many bytes to keep; what comes after them is only counted.</param>
-    public FifoReader(string path, int keep = 64 * 1024 * 1024)
+    /// <param name="hash">Whether all bytes go into <see cref="HashAsync"/>.</param>
+    public FifoReader(string path, int keep = 64 * 1024 * 1024, bool hash = false)
     {
+        _hash = hash ? IncrementalHash.CreateHash(HashAlgorithmName.SHA256) : null;
         Path = File.Exists(path) ? path : Fifo.Create(path);
         _keep = keep;
         _handle = Fifo.Open(path, OpenFlags.O_RDONLY | OpenFlags.O_NONBLOCK);
@@ -65,6 +69,13 @@ public sealed class FifoReader : IDisposable
     /// <summary>All text, once the last writer has closed.</summary>
     public async Task<string> ReadTextAsync(TimeSpan deadline) => Encoding.UTF8.GetString(await ReadToEndAsync(deadline));
 
+    /// <summary>The SHA-256 of all bytes, once the last writer has closed.</summary>
+    public async Task<string> HashAsync(TimeSpan deadline)
+    {
+        await Ended.WithinAsync(deadline, $"the end of {Path} after {Count} bytes");
+        return Convert.ToHexStringLower(_hash!.GetHashAndReset());
+    }
+
     /// <summary>Until a text has come.</summary>
     public Task WaitForTextAsync(string text, TimeSpan deadline) =>
         Poll.For(() => Text, all => all.Contains(text, StringComparison.Ordinal), deadline, $"\"{text}\" from {Path}");
@@ -76,6 +87,7 @@ public sealed class FifoReader : IDisposable
         // The thread looks every few milliseconds and closes what it reads.
         _ended.Task.Wait(TimeSpan.FromSeconds(5));
         _handle.Dispose();
+        _hash?.Dispose();
     }
 
     private void Run()
@@ -118,6 +130,7 @@ public sealed class FifoReader : IDisposable
             return Stdlib.GetLastError() is Errno.EAGAIN or Errno.EINTR ? true : throw new IOException($"read {Path}: {Stdlib.GetLastError()}");
         }
 
+        _hash?.AppendData(buffer, 0, read);
         lock (_gate)
         {
             _bytes.Write(buffer, 0, (int)Math.Min(read, Math.Max(0, _keep - _bytes.Length)));

@@ -21,11 +21,11 @@ public sealed class ShimFixture : IAsyncDisposable
     private readonly string _logPath;
     private Process? _process;
 
-    private ShimFixture()
+    private ShimFixture(string? log)
     {
         _parent = TestRun.NewDirectory("shim");
         _cgroupPrefix = $"{TestRun.CgroupPrefix}-{Path.GetFileName(_parent)}";
-        _logPath = Path.Combine(_parent, "stderr");
+        _logPath = log ?? Path.Combine(_parent, "stderr");
         WorkingDirectory = Directory.CreateDirectory(Path.Combine(_parent, "work")).FullName;
         Channel = UnixChannel.Open(Socket);
         Client = new ShimContract.ShimClient(Channel.Intercept(new DefaultDeadline(SupervisorFixture.CallDeadline)));
@@ -56,10 +56,13 @@ public sealed class ShimFixture : IAsyncDisposable
     /// <summary>Starts a shim and waits until it answers.</summary>
     /// <param name="runtime">The runtime's name or path; the shim's default when null.</param>
     /// <param name="arguments">More arguments of `serve`.</param>
-    public static async Task<ShimFixture> StartAsync(string? runtime = null, params string[] arguments)
+    public static Task<ShimFixture> StartAsync(string? runtime = null, params string[] arguments) => StartLoggingToAsync(null, runtime, arguments);
+
+    /// <summary>As <see cref="StartAsync"/>, with stderr in a file of the test's choice.</summary>
+    public static async Task<ShimFixture> StartLoggingToAsync(string? log, string? runtime = null, params string[] arguments)
     {
         Machine.RequireContainers();
-        var fixture = new ShimFixture();
+        var fixture = new ShimFixture(log);
         var start = new System.Diagnostics.ProcessStartInfo("/bin/sh")
         {
             ArgumentList =
@@ -87,6 +90,12 @@ public sealed class ShimFixture : IAsyncDisposable
 
     /// <summary>Begins a bundle whose files and cgroup belong to this shim.</summary>
     public BundleBuilder NewBundle() => new(Directory.CreateDirectory(Path.Combine(_parent, "bundles")).FullName, _cgroupPrefix);
+
+    /// <summary>Where a file of this name would lie in the shim's working directory.</summary>
+    public string PathOf(string name) => Path.Combine(WorkingDirectory, name);
+
+    /// <summary>Makes a FIFO in the shim's working directory, and says where.</summary>
+    public string MakeFifo(string name) => Fifo.Create(PathOf(name));
 
     /// <summary>SIGKILL; waits for the end. What the container leaves behind is the test's to clean up.</summary>
     public async Task KillHardAsync()
