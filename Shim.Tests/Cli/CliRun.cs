@@ -49,9 +49,9 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
             await process.StandardInput.WriteAsync(input);
             process.StandardInput.Close();
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
-            // It has ended without reading.
+            // It has ended without reading, or the test has closed it already.
         }
 
         try

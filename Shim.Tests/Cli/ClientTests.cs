@@ -134,7 +134,9 @@ public sealed class ClientTests : SupervisorTests
         Assert.That((await Client("run", "-d", "--rootfs", Rootfs, id, "sh", "-c", "echo out; echo err >&2; exit 9")).OutputOf(), Is.EqualTo($"{id}\n"));
 
         Assert.That((await Client("wait", id)).OutputOf(9), Is.EqualTo("9\n"));
-        Assert.That(await File.ReadAllTextAsync(Path.Combine(Supervisor.Root, "b", id, "output.log")), Is.EqualTo("out\nerr\n"));
+        var log = await Client("logs", "-f", id);
+        Assert.That((log.OutputOf(), log.Error), Is.EqualTo(("out\n", "err\n")));
+        Assert.That(await File.ReadAllTextAsync(Path.Combine(Supervisor.Root, "b", id, "output.log")), Does.Match(@"^\S+Z stdout F out\n\S+Z stderr F err\n$"));
         Assert.That(File.GetUnixFileMode(Path.Combine(Supervisor.Root, "b", id)), Is.EqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
         Assert.That((await Client("delete", id)).OutputOf(), Is.EqualTo($"{id}\n"));
     }
@@ -178,11 +180,11 @@ public sealed class ClientTests : SupervisorTests
     }
 
     [Test]
-    public async Task Run_SupervisorRestarts_TheClientDoesNotNotice()
+    public async Task Run_SupervisorRestarts_TheClientDoesNotNotice([Values] bool hard)
     {
         using var client = CliRun.Start(Supervisor, "run", "--rm", "-i", "--rootfs", Rootfs, NewId(), "sh", "-c", "echo ready; read line; echo \"got $line\"; exit 21");
         Assert.That(await client.StandardOutput.ReadLineAsync().WithinAsync(TimeSpan.FromSeconds(20), "the container"), Is.EqualTo("ready"));
-        await Supervisor.RestartAsync(hard: true);
+        await Supervisor.RestartAsync(hard);
 
         var run = await CliRun.EndAsync(client, "after\n");
 

@@ -11,8 +11,8 @@ public sealed class CommandLineTests
 {
     private static readonly string[] s_verbs =
     [
-        "serve", "run", "create", "start", "exec", "kill", "pause", "resume", "update", "delete", "list", "inspect", "ps", "wait", "events",
-        "stats", "resize", "info", "version", "shim",
+        "serve", "run", "create", "start", "exec", "kill", "pause", "resume", "update", "delete", "list", "inspect", "ps", "logs", "attach", "wait",
+        "events", "stats", "resize", "info", "version", "shim",
     ];
 
     private static readonly string[] s_shimVerbs =
@@ -51,6 +51,17 @@ public sealed class CommandLineTests
     [TestCase("--output json ls")]
     [TestCase("inspect x --output table")]
     [TestCase("ps x")]
+    [TestCase("run -d --log log:///var/x.log?max-size=1m --rootfs /r x")]
+    [TestCase("run -d --log none --rootfs /r x")]
+    [TestCase("create --log binary:///usr/bin/logger?a=b --rootfs /r x")]
+    [TestCase("run -it --detach-keys ctrl-],q --rootfs /r x sh")]
+    [TestCase("exec -it --detach-keys q x sh -c ls")]
+    [TestCase("logs x")]
+    [TestCase("logs -f --tail 10 --since 1h30m --until 2026-11-24T10:00:00Z -t x")]
+    [TestCase("logs -n all --timestamps --follow x")]
+    [TestCase("logs --reopen x")]
+    [TestCase("attach x")]
+    [TestCase("attach --no-stdin --detach-keys ctrl-a,d --pid 3 x")]
     [TestCase("wait --pid 3 x")]
     [TestCase("events --since 0 --id x --no-follow")]
     [TestCase("stats")]
@@ -93,7 +104,17 @@ public sealed class CommandLineTests
     [TestCase("list --output xml", "table or json")]
     [TestCase("serve --log-level loud", "--log-level is one of")]
     [TestCase("events --since soon", "soon")]
-    [TestCase("attach x", "attach")]
+    [TestCase("frobnicate x", "frobnicate")]
+    [TestCase("run --log none --rootfs /r x", "--log goes with -d")]
+    [TestCase("run -d --log web.log --rootfs /r x", "--log 'web.log' is neither")]
+    [TestCase("run -it --detach-keys ctrl-1 --rootfs /r x", "'ctrl-1' are no keys")]
+    [TestCase("logs --tail some x", "'some' is not a number of lines")]
+    [TestCase("logs --tail -3 x", "'-3'")]
+    [TestCase("logs --since soon x", "'soon' is not a time")]
+    [TestCase("logs --until 10x x", "'10x' is not a time")]
+    [TestCase("logs --reopen -f x", "--reopen prints nothing")]
+    [TestCase("logs", "argument")]
+    [TestCase("attach --detach-keys '' --pid some x", "some")]
     [TestCase("shim exec --socket /s --user root sh", "UID")]
     public async Task Line_ThatIsWrong_ExitsWith125AndSaysWhy(string line, string cause)
     {
@@ -141,7 +162,7 @@ public sealed class CommandLineTests
         var serve = (ServeVerb)root.Subcommands.Single(verb => verb.Name == "serve");
 
         var options = serve.OptionsOf(
-            CommandLine.Parse(root, Words("serve --root /r --shim /x/shim --runtime crun --runtime-root /rr --log-level warning --log-format json --metrics unix:/m")),
+            CommandLine.Parse(root, Words("serve --root /r --shim /x/shim --runtime crun --runtime-root /rr --log-level warning --log-format json --metrics unix:/m --log-dir /l --log-dir /m --logger-dir /n")),
             "/s/sock");
         var defaults = serve.OptionsOf(CommandLine.Parse(root, ["serve"]), socket: null);
 
@@ -155,6 +176,8 @@ public sealed class CommandLineTests
             Assert.That(options.LogLevel.ToString(), Is.EqualTo("Warning"));
             Assert.That(options.LogFormat.ToString(), Is.EqualTo("Json"));
             Assert.That(options.Metrics, Is.EqualTo("unix:/m"));
+            Assert.That(options.LogDirectories, Is.EqualTo(new[] { "/l", "/m" }));
+            Assert.That(options.LoggerDirectories, Is.EqualTo(new[] { "/n" }));
             Assert.That(defaults.Root, Is.EqualTo("/run/supervisor"));
             Assert.That(defaults.Socket, Is.Null);
             Assert.That(defaults.Runtime, Is.EqualTo("runc"));
@@ -182,6 +205,9 @@ public sealed class CommandLineTests
     [TestCase("exec x true")]
     [TestCase("exec --user root x true")]
     [TestCase("wait x")]
+    [TestCase("logs -f x")]
+    [TestCase("logs --reopen x")]
+    [TestCase("attach x")]
     [TestCase("delete x")]
     [TestCase("delete --force x")]
     [TestCase("stats")]

@@ -256,7 +256,7 @@ public sealed class BundleTests
     public void ReadResources_There_AsWritten()
     {
         Write("""{"linux":{"resources":{"memory":{"limit":-1},"unknown":{"x":[1]}}}}""");
-        Assert.That(Encoding.UTF8.GetString(Bundle.ReadResources(_directory)), Is.EqualTo("""{"memory":{"limit":-1},"unknown":{"x":[1]}}"""));
+        Assert.That(Encoding.UTF8.GetString(Bundle.ReadResources(_directory).Json), Is.EqualTo("""{"memory":{"limit":-1},"unknown":{"x":[1]}}"""));
     }
 
     [TestCase("{}")]

@@ -40,8 +40,8 @@ internal sealed class ProcessStreamsTests : StreamTest
         var good = Fifo("good");
         address = address.Replace("DIR", Directory, StringComparison.Ordinal);
         // Loop and inotify exist already, so that they don't count as left over.
-        ProcessStreams.Open(new StreamAddresses(good, good, "", false), Loop).Dispose();
-        ProcessStreams.Open(new StreamAddresses("", "", "", true), Loop).Dispose();
+        ProcessStreams.Open(new StreamAddresses(good, good, "", false), Services).Dispose();
+        ProcessStreams.Open(new StreamAddresses("", "", "", true), Services).Dispose();
         var before = OpenDescriptors();
 
         foreach (var addresses in new StreamAddresses[]
@@ -49,7 +49,7 @@ internal sealed class ProcessStreamsTests : StreamTest
             new(good, address, "", false), new(good, good, address, false), new(good, address, "", true),
         })
         {
-            var failure = Assert.Throws<TaskException>(() => ProcessStreams.Open(addresses, Loop));
+            var failure = Assert.Throws<TaskException>(() => ProcessStreams.Open(addresses, Services));
             Assert.That(failure!.Kind, Is.EqualTo(ErrorKind.InvalidArgument));
             Assert.That(failure.Message, Does.Contain(reason).And.Contain("std"));
         }
@@ -65,7 +65,7 @@ internal sealed class ProcessStreamsTests : StreamTest
         address = address.Replace("DIR", Directory, StringComparison.Ordinal);
         foreach (var terminal in new[] { false, true })
         {
-            var failure = Assert.Throws<TaskException>(() => ProcessStreams.Open(new StreamAddresses(address, "", "", terminal), Loop));
+            var failure = Assert.Throws<TaskException>(() => ProcessStreams.Open(new StreamAddresses(address, "", "", terminal), Services));
             Assert.That(failure!.Kind, Is.EqualTo(ErrorKind.InvalidArgument));
             Assert.That(failure.Message, Does.Contain("stdin"));
         }
@@ -74,7 +74,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     [Test]
     public void Open_NoAddresses_NullDeviceAndNoThread()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "/dev/null", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "/dev/null", false), Services);
         Assert.That(Run(streams, "cat; echo out; echo err >&2; test /proc/self/fd/1 -ef /dev/null").Wait(), Is.Zero);
         streams.ReleaseChildEnds();
         streams.ProcessExited();
@@ -88,7 +88,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_ReaderFromTheStart_CompleteAndEnds(string scheme)
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", scheme + fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", scheme + fifo, "", false), Services);
         var reader = new FifoReader(fifo);
         var child = Run(streams, "seq 1 200000; printf no-newline");
         streams.ReleaseChildEnds();
@@ -104,7 +104,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_NoReaderBeforeTheExit_BytesWaitForOne()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         var child = Run(streams, "printf 'a\\nno-newline'");
         streams.ReleaseChildEnds();
         Assert.That(child.Wait(), Is.Zero);
@@ -121,7 +121,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_ReaderThatTakesAPartAndLeaves_RestWaits()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         Assert.That(Run(streams, "printf abcdef").Wait(), Is.Zero);
         streams.ReleaseChildEnds();
         // While the process counts as running, readers come and go.
@@ -139,7 +139,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_NothingWrittenAndNoReader_DeliveredAtOnce()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, fifo, false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, fifo, false), Services);
         Assert.That(Run(streams, "true").Wait(), Is.Zero);
         streams.ReleaseChildEnds();
         streams.ProcessExited();
@@ -150,7 +150,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_ReadersComeAndGo_ProcessUnharmedAndNoByteLost()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         var child = Run(streams, "trap '' PIPE; for i in $(seq 1 3000); do echo $i || exit 9; done");
         streams.ReleaseChildEnds();
         var text = new MemoryStream();
@@ -186,7 +186,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_FullAndNobodyReads_ProcessWaitsAndDrainIsBounded()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         var child = Run(streams, "yes");
         streams.ReleaseChildEnds();
         Thread.Sleep(200);
@@ -203,7 +203,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Output_BackgroundChildHoldsIt_DrainDoesNotWaitAndReaderEndsWithTheChild()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         var reader = new FifoReader(fifo);
         var child = Run(streams, "echo ok; (sleep 1; echo late) & exit 3");
         streams.ReleaseChildEnds();
@@ -220,7 +220,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     {
         var fifo = Fifo("out");
         var before = OpenDescriptors();
-        var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Loop);
+        var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", false), Services);
         Assert.That(Run(streams, "echo x").Wait(), Is.Zero);
         using var caller = new CancellationTokenSource(100);
         Assert.That(async () => await streams.DrainAsync(Patience, caller.Token), Throws.InstanceOf<OperationCanceledException>());
@@ -236,7 +236,7 @@ internal sealed class ProcessStreamsTests : StreamTest
         var address = $"file://{Directory}/a%20log";
         foreach (var round in new[] { "one", "two" })
         {
-            using var streams = ProcessStreams.Open(new StreamAddresses("", address, address, false), Loop);
+            using var streams = ProcessStreams.Open(new StreamAddresses("", address, address, false), Services);
             Assert.That(streams.ChildStderr, Is.SameAs(streams.ChildStdout));
             Assert.That(Run(streams, $"echo {round}; echo err >&2; echo end").Wait(), Is.Zero);
             streams.ReleaseChildEnds();
@@ -254,7 +254,7 @@ internal sealed class ProcessStreamsTests : StreamTest
         var output = Path.Combine(Directory, "out");
         File.WriteAllText(input, "given");
         File.WriteAllText(output, "before ");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", false), Services);
         Assert.That(Run(streams, "cat").Wait(), Is.Zero);
         Assert.That(File.ReadAllText(output), Is.EqualTo("before given"));
     }
@@ -262,7 +262,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     [Test]
     public void ChildEnds_Always_Blocking()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), Fifo("out"), Path.Combine("file://" + Directory, "err"), false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), Fifo("out"), Path.Combine("file://" + Directory, "err"), false), Services);
         foreach (var end in new[] { streams.ChildStdin, streams.ChildStdout, streams.ChildStderr })
         {
             Assert.That(Libc.Fcntl(Fd.Number(end), Libc.F_GETFL, 0) & Libc.O_NONBLOCK, Is.Zero);
@@ -273,7 +273,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Stdin_NobodyEverOpens_OpenReturnsAndExitEndsIt()
     {
         var clock = Stopwatch.StartNew();
-        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), "", "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), "", "", false), Services);
         var child = Run(streams, "cat");
         streams.ReleaseChildEnds();
         Assert.That(clock.ElapsedMilliseconds, Is.LessThan(1000));
@@ -290,7 +290,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     {
         var input = Fifo("in");
         var output = Path.Combine(Directory, "out");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, "file://" + output, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, "file://" + output, "", false), Services);
         WriteAndClose(input, text);
         var child = Run(streams, "cat; exit 4");
         streams.ReleaseChildEnds();
@@ -311,7 +311,7 @@ internal sealed class ProcessStreamsTests : StreamTest
                 Fd.WriteAll(writer, "x"u8);
             });
             client.Start();
-            using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Loop);
+            using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Services);
             Assert.That(Run(streams, "test \"$(cat)\" = x").Wait(10_000), Is.Zero);
             streams.ReleaseChildEnds();
             Assert.That(client.Join(Patience), Is.True);
@@ -322,7 +322,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Stdin_OneOfTwoWritersCloses_EndComesWithTheOther()
     {
         var input = Fifo("in");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Services);
         var child = Run(streams, "cat");
         streams.ReleaseChildEnds();
         using var stays = Fd.Open(input, Libc.O_WRONLY);
@@ -338,7 +338,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     {
         var input = Fifo("in");
         var output = Path.Combine(Directory, "out");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, "file://" + output, "", false), Loop, StdinPolicy.KeepOpen);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, "file://" + output, "", false), Services, stdinPolicy: StdinPolicy.KeepOpen);
         var child = Run(streams, "cat");
         streams.ReleaseChildEnds();
         foreach (var text in new[] { "one ", "two ", "three" })
@@ -358,7 +358,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     public void Stdin_ProcessClosesIt_ClientGetsBrokenPipe()
     {
         var input = Fifo("in");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", false), Services);
         using var client = Fd.Open(input, Libc.O_WRONLY);
         var child = Run(streams, "exec <&-; sleep 60");
         streams.ReleaseChildEnds();
@@ -373,7 +373,7 @@ internal sealed class ProcessStreamsTests : StreamTest
         var output = Fifo("out");
         var bytes = new byte[8 * 1024 * 1024];
         new Random(1).NextBytes(bytes);
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", false), Services);
         var child = Run(streams, "cat | sha256sum");
         streams.ReleaseChildEnds();
         var reader = new FifoReader(output);
@@ -394,7 +394,7 @@ internal sealed class ProcessStreamsTests : StreamTest
         var output = Fifo("out");
         void Once(int round)
         {
-            var streams = ProcessStreams.Open(new StreamAddresses(input, output, round % 2 == 0 ? output : "", false), Loop);
+            var streams = ProcessStreams.Open(new StreamAddresses(input, output, round % 2 == 0 ? output : "", false), Services);
             using (var reader = Fd.Open(output, Libc.O_RDONLY | Libc.O_NONBLOCK))
             {
                 if (round % 3 == 0)
@@ -433,7 +433,7 @@ internal sealed class ProcessStreamsTests : StreamTest
     [Test]
     public void Resize_WithoutTerminal_Precondition()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", false), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", false), Services);
         Assert.That(() => streams.Resize(80, 24), Throws.InstanceOf<TaskException>().With.Property(nameof(TaskException.Kind)).EqualTo(ErrorKind.Precondition));
     }
 }

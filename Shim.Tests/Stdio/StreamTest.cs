@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using NUnit.Framework;
 using Shim.Interop;
+using Shim.Processes;
 using Shim.Stdio;
 
 namespace Shim.Tests.Stdio;
@@ -17,14 +18,16 @@ internal abstract class StreamTest
 
     protected string Directory { get; private set; } = "";
 
-    protected StreamLoop Loop { get; private set; } = null!;
+    protected StreamServices Services { get; private set; } = null!;
+
+    protected StreamLoop Loop => Services.Loop;
 
     [SetUp]
     public void MakeDirectoryAndLoop()
     {
         Directory = System.IO.Directory.CreateTempSubdirectory("shim-stdio-").FullName;
         _log.Clear();
-        Loop = new StreamLoop(line =>
+        Services = new StreamServices(new Reaper(static _ => { }), line =>
         {
             lock (_log)
             {
@@ -42,8 +45,8 @@ internal abstract class StreamTest
         }
 
         _children.Clear();
-        Loop.Dispose();
-        Eventually(() => !Loop.IsRunning, "the loop's end");
+        Services.Dispose();
+        Eventually(() => !Services.Loop.IsRunning && !Services.LogLoop.IsRunning, "the loops' end");
         System.IO.Directory.Delete(Directory, recursive: true);
         Assert.That(_log, Is.Empty, "the loop logged failures");
     }

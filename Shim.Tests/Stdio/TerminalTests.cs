@@ -14,7 +14,7 @@ internal sealed class TerminalTests : StreamTest
     [Test]
     public void ChildEnds_Terminal_NullDevice()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", true), Services);
         Assert.That(Run(streams, "for f in 0 1 2; do test /proc/self/fd/$f -ef /dev/null || exit 1; done").Wait(), Is.Zero);
         Assert.That(streams.HasTerminal, Is.True);
     }
@@ -23,7 +23,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_MillionLinesAndExit_Complete()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         var reader = new FifoReader(fifo);
         var child = Start(streams, "seq 1 1000000");
         Assert.That(child.Wait(), Is.Zero);
@@ -39,7 +39,7 @@ internal sealed class TerminalTests : StreamTest
         var all = Enumerable.Range(0, 8).Select(number =>
         {
             var fifo = Fifo($"out{number}");
-            var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+            var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
             return (Streams: streams, Reader: new FifoReader(fifo), Child: Start(streams, $"seq 1 {Lines}"));
         }).ToList();
         foreach (var (streams, _, child) in all)
@@ -62,7 +62,7 @@ internal sealed class TerminalTests : StreamTest
         for (var round = 0; round < 100; round++)
         {
             var fifo = Fifo($"out{round}");
-            using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+            using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
             var child = Start(streams, "seq 1 500; printf no-newline");
             Assert.That(child.Wait(), Is.Zero);
             streams.ProcessExited();
@@ -78,8 +78,8 @@ internal sealed class TerminalTests : StreamTest
     {
         var unread = Fifo("unread");
         var read = Fifo("read");
-        using var blocked = ProcessStreams.Open(new StreamAddresses("", unread, "", true), Loop);
-        using var other = ProcessStreams.Open(new StreamAddresses("", read, "", true), Loop);
+        using var blocked = ProcessStreams.Open(new StreamAddresses("", unread, "", true), Services);
+        using var other = ProcessStreams.Open(new StreamAddresses("", read, "", true), Services);
         var blockedChild = Start(blocked, "seq 1 100000");
         Thread.Sleep(200);
         Assert.That(blockedChild.HasExited, Is.False, "back-pressure");
@@ -106,7 +106,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_NoReaderUntilAfterTheExit_AllKept()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         // More than the FIFO takes, less than FIFO, relay and terminal together.
         Shrink(fifo);
         var child = Start(streams, "seq 1 1500");
@@ -123,7 +123,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_NoReaderEver_DrainIsBounded()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         Shrink(fifo);
         Assert.That(Start(streams, "seq 1 1500").Wait(), Is.Zero);
         streams.ProcessExited();
@@ -135,7 +135,7 @@ internal sealed class TerminalTests : StreamTest
     [Test]
     public void Output_Discarded_ProcessNeverWaits()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", "", "", true), Services);
         Assert.That(Start(streams, "seq 1 300000").Wait(), Is.Zero);
         streams.ProcessExited();
         Await(streams.DrainAsync(Patience, CancellationToken.None));
@@ -145,7 +145,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_File_Complete()
     {
         var path = Path.Combine(Directory, "out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", "file://" + path, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", "file://" + path, "", true), Services);
         Assert.That(Start(streams, "seq 1 200000").Wait(), Is.Zero);
         Await(streams.DrainAsync(Patience, CancellationToken.None));
         AssertSequence(File.ReadAllText(path), 200_000);
@@ -155,7 +155,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_BackgroundChildHoldsTheTerminal_NoSpinAndDrainDoesNotWait()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         var reader = new FifoReader(fifo);
         // Not the leader of the session, whose exit would hang the terminal up for all.
         var child = Start(streams, "trap '' HUP; sh -c 'trap \"\" HUP; echo ok; sleep 60 & echo $!' & wait $!; sleep 60");
@@ -177,7 +177,7 @@ internal sealed class TerminalTests : StreamTest
     public void Output_ProcessClosesItsTerminalAndOpensItAgain_NoSpinAndNothingLost()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         var reader = new FifoReader(fifo);
         var terminal = new TestTerminal();
         streams.AttachTerminal(terminal.Master);
@@ -194,7 +194,7 @@ internal sealed class TerminalTests : StreamTest
     public void Attach_AfterTheProcessHasExited_OutputIsReadAllTheSame()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         var terminal = new TestTerminal();
         var child = RunOn(streams, terminal, "echo quick");
         streams.ReleaseChildEnds();
@@ -208,7 +208,7 @@ internal sealed class TerminalTests : StreamTest
     [Test]
     public void Drain_TerminalThatNeverCame_ReturnsAtOnce()
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), Fifo("out"), "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(Fifo("in"), Fifo("out"), "", true), Services);
         streams.ReleaseChildEnds();
         var clock = Stopwatch.StartNew();
         Await(streams.DrainAsync(Patience, CancellationToken.None));
@@ -220,7 +220,7 @@ internal sealed class TerminalTests : StreamTest
     {
         var input = Fifo("in");
         var output = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Services);
         WriteAndClose(input, "early\n");
         var reader = new FifoReader(output);
         var child = Start(streams, "stty -echo; echo ready; while read line; do echo got $line; done; echo over");
@@ -243,7 +243,7 @@ internal sealed class TerminalTests : StreamTest
     {
         var input = Fifo("in");
         var output = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Services);
         var reader = new FifoReader(output);
         var child = Start(streams, "stty -echo; echo ready; cat; echo; echo over");
         Eventually(() => reader.Text.Contains("ready", StringComparison.Ordinal), "the start");
@@ -258,7 +258,7 @@ internal sealed class TerminalTests : StreamTest
     [TestCase("/dev/null")]
     public void Input_Nothing_ProcessWaitsUntilClosed(string address)
     {
-        using var streams = ProcessStreams.Open(new StreamAddresses(address, "", "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(address, "", "", true), Services);
         var child = Start(streams, "cat");
         Thread.Sleep(150);
         Assert.That(child.HasExited, Is.False);
@@ -274,7 +274,7 @@ internal sealed class TerminalTests : StreamTest
         var output = Fifo("out");
         var bytes = new byte[Size];
         new Random(2).NextBytes(bytes);
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Services);
         var reader = new FifoReader(output);
         var child = Start(streams, $"stty raw -echo; echo ready; sleep 0.5; head -c {Size} | sha256sum");
         Eventually(() => reader.Text.Contains("ready", StringComparison.Ordinal), "the start");
@@ -292,7 +292,7 @@ internal sealed class TerminalTests : StreamTest
     public void Input_ProcessDoesNotRead_ClientWaitsAndNothingSpins()
     {
         var input = Fifo("in");
-        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses(input, "", "", true), Services);
         var child = Start(streams, "stty raw -echo; sleep 60");
         using var client = Fd.Open(input, Libc.O_WRONLY | Libc.O_NONBLOCK);
         var block = new byte[4096];
@@ -320,7 +320,7 @@ internal sealed class TerminalTests : StreamTest
     public void Resize_BeforeAndAfterAttach_ProcessSeesBoth()
     {
         var fifo = Fifo("out");
-        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Loop);
+        using var streams = ProcessStreams.Open(new StreamAddresses("", fifo, "", true), Services);
         streams.Resize(100, 40);
         var reader = new FifoReader(fifo);
         var child = Start(streams, "trap 'stty size; exit 0' WINCH; stty size; while :; do sleep 0.05; done");
@@ -341,7 +341,7 @@ internal sealed class TerminalTests : StreamTest
         var output = Fifo("out");
         void Once(int round)
         {
-            var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Loop);
+            var streams = ProcessStreams.Open(new StreamAddresses(input, output, "", true), Services);
             var terminal = new TestTerminal();
             using (var slave = Fd.Open(terminal.SlavePath, Libc.O_RDWR | Libc.O_NOCTTY))
             {

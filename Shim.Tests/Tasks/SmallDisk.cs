@@ -10,10 +10,12 @@ internal sealed class SmallDisk : IDisposable
     private readonly string _directory = TestRun.NewDirectory("disk");
     private bool _mounted;
 
-    internal SmallDisk(int kilobytes)
+    /// <param name="kilobytes">Its size.</param>
+    /// <param name="files">How many files and directories it may have, its root included; 0 for any number.</param>
+    internal SmallDisk(int kilobytes, int files = 0)
     {
         Machine.Require(Environment.IsPrivilegedProcess, "mounting needs root");
-        Call("mount", "-t", "tmpfs", "-o", $"size={kilobytes}k", "shim-tests", _directory);
+        Call("mount", "-t", "tmpfs", "-o", $"size={kilobytes}k,nr_inodes={files}", "shim-tests", _directory);
         _mounted = true;
     }
 
