@@ -1,7 +1,9 @@
 using Containerd.V1;
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Grpc.Health.V1;
 using Grpc.Reflection.V1Alpha;
+using Mono.Unix.Native;
 using NUnit.Framework;
 using Shim.Tests.Support;
 using Status = Containerd.V1.Status;
@@ -111,6 +113,36 @@ public sealed class ControlTests : SupervisorTests
 
         async Task ResizeAsync(uint pid, uint width, uint height) => await Supervisor.Control.ResizeConsoleAsync(
             new ResizeConsoleRequest { ContainerId = container.Id, Pid = pid, Width = width, Height = height });
+    }
+
+    [Test]
+    public async Task AttachDetachReopen_WhatCannotBe_IsRefused()
+    {
+        var container = await TestContainer.RunAsync(Supervisor);
+        var fifo = Fifo.Create(Path.Combine(Supervisor.NewDirectory(), "out"));
+        using var reader = Fifo.Open(fifo, OpenFlags.O_RDONLY | OpenFlags.O_NONBLOCK);
+        (AsyncUnaryCall<Empty> Call, StatusCode Code)[] cases =
+        [
+            (Supervisor.Control.AttachAsync(new AttachRequest { ContainerId = "nosuch", Stdout = fifo }), StatusCode.NotFound),
+            (Supervisor.Control.AttachAsync(new AttachRequest { ContainerId = container.Id, Pid = 1, Stdout = fifo }), StatusCode.NotFound),
+            (Supervisor.Control.AttachAsync(new AttachRequest { ContainerId = container.Id, Stdout = "nope://x" }), StatusCode.InvalidArgument),
+            (Supervisor.Control.AttachAsync(new AttachRequest { ContainerId = container.Id, Stdout = "relative" }), StatusCode.InvalidArgument),
+            (Supervisor.Control.AttachAsync(new AttachRequest { ContainerId = container.Id, Stdout = fifo }), StatusCode.FailedPrecondition),
+            (Supervisor.Control.DetachAsync(new DetachRequest { ContainerId = "nosuch", Stdout = fifo }), StatusCode.NotFound),
+            (Supervisor.Control.DetachAsync(new DetachRequest { ContainerId = container.Id, Stdout = fifo }), StatusCode.NotFound),
+            (Supervisor.Control.ReopenLogsAsync(new ReopenLogsRequest { ContainerId = "nosuch" }), StatusCode.NotFound),
+            (Supervisor.Control.ReopenLogsAsync(new ReopenLogsRequest { ContainerId = container.Id }), StatusCode.OK),
+        ];
+        foreach (var ((call, code), number) in cases.Select((one, i) => (one, i)))
+        {
+            using (call)
+            {
+                var outcome = await Refusal.OutcomeAsync(call);
+                Assert.That(outcome.StatusCode, Is.EqualTo(code), $"case {number}: {outcome}");
+            }
+        }
+
+        Assert.That(await File.ReadAllTextAsync(Supervisor.LogPath), Does.Contain($"audit: Attach in container {container.Id}, pid 0, by uid"));
     }
 
     [Test]

@@ -90,7 +90,21 @@ public sealed class ExitStatusTests : SupervisorTests
         var end = await events.WaitForExitAsync(container.Id, container.Pid, Poll.Deadline);
         var oom = events.Of(container.Id).Single(e => e.Type == EventType.Oom);
         Assert.That(oom.Sequence, Is.LessThan(end.Sequence));
+        Assert.That(exit.Message, Does.Contain(container.Bundle.Cgroup), "the cgroup that ran out");
         events.AssertOrder();
+    }
+
+    [Test]
+    public async Task OutOfMemory_VictimIsNobodysManagedProcess_ReportedAtOnce()
+    {
+        await using var events = await EventRecorder.FromNowAsync(Supervisor);
+        var container = await TestContainer.RunAsync(
+            Supervisor, b => b.MemoryLimit(16 << 20).Script("sh -c 'x=x; while :; do x=$x$x; done'; sleep 1000000"));
+        await events.WaitForAsync(e => e.ContainerId == container.Id && e.Type == EventType.Oom, Poll.Deadline);
+        Assert.That(await container.StatusAsync(), Is.EqualTo(Containerd.V1.Status.Running));
+        Assert.That((await container.ShellAsync("exit 3")).Status, Is.EqualTo(3u));
+        await container.DeleteAsync();
+        Assert.That(events.Of(container.Id).Count(e => e.Type == EventType.Oom), Is.EqualTo(1));
     }
 
     [Test]

@@ -110,6 +110,21 @@ public sealed class FaultyRuntimeTests : SupervisorTests
         await Refusal.ExpectAsync(Supervisor.Containers.GetContainerAsync(new GetContainerRequest { Id = container.Id }), StatusCode.NotFound);
     }
 
+    [Test]
+    public async Task InitDiesInStart_TheExitHasTheRuntimesReason()
+    {
+        await using var events = await EventRecorder.FromNowAsync(Supervisor);
+        var container = await TestContainer.CreateAsync(Supervisor);
+        _runtime.Set("init-dies-in-start");
+        Assert.That(async () => await container.StartAsync(), Throws.InstanceOf<Grpc.Core.RpcException>());
+        var exit = (await events.WaitForExitAsync(container.Id, container.Pid, Poll.Deadline)).Exit;
+        Assert.That((exit.Reason, exit.Status), Is.EqualTo((ExitReason.RuntimeError, 137u)));
+        Assert.That(exit.Message, Does.Contain("died under my hands"));
+        _runtime.Clear();
+        await container.DeleteAsync();
+        Assert.That(events.Of(container.Id).Where(e => e.Type == EventType.Started), Is.Empty);
+    }
+
     [TestCase("create", StatusCode.Unknown)]
     [TestCase("start", StatusCode.Unknown)]
     [TestCase("exec", StatusCode.Unknown)]
