@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Measures ours and its peers side by side, interleaved in rounds, on the containers of one run.
+#
+#   scripts/bench.sh                all parts
+#   scripts/bench.sh PART...        only these
+#   scripts/bench.sh --rounds N     rounds of each part (default: 5)
+#   scripts/bench.sh --quick        one round and little data: shows that it works, not how fast
+#   scripts/bench.sh --only TEXT    only rows whose name contains TEXT (for work on one of them)
+#
+# Parts:
+#   stdio    throughput of stdout: raw pipe, runc alone, containerd's shim, podman, ours
+#
+# Prints tables with medians, p99 and ratios, and writes every sample to out/bench/PART.json. Peers are installed from Debian.
+# A part fails when a measurement does, also when a byte is missing; a peer that cannot be installed is only said in the table.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+. scripts/packages.sh
+
+known=(stdio)
+rounds='' quick='' only='' parts=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --rounds) [ $# -gt 1 ] || fail "--rounds needs a number"; shift; rounds=$1 ;;
+        --quick) quick=1 ;;
+        --only) [ $# -gt 1 ] || fail "--only needs a text"; shift; only=$1 ;;
+        -h | --help) sed -n '2,14s/^# \{0,1\}//p' scripts/bench.sh; exit 0 ;;
+        -*) fail "unknown option '$1' (see --help)" ;;
+        *)
+            [[ " ${known[*]} " == *" $1 "* ]] || fail "unknown part '$1'; there is: ${known[*]}"
+            parts+=("$1")
+            ;;
+    esac
+    shift
+done
+[ ${#parts[@]} -gt 0 ] || parts=("${known[@]}")
+: "${rounds:=${quick:+1}}"
+: "${rounds:=5}"
+[[ $rounds =~ ^[1-9][0-9]{0,3}$ ]] || fail "--rounds needs a number from 1 to 9999, not '$rounds'"
+
+[ "$(id -u)" = 0 ] || fail "containers need root"
+need_packages runc containerd gcc libc6-dev python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+# In a subshell: a podman that cannot be installed is said in the tables.
+command -v podman >/dev/null || (need_packages podman) || say "without podman"
+scripts/build.sh
+
+# Everything lies under one directory, and every cgroup begins with its name, so that nothing is left and nobody else's is touched.
+sockets=/run/containerd
+[ -e $sockets ] && sockets=
+work=$(mktemp -d "${TMPDIR:-/tmp}/shim-bench.XXXXXX")
+chmod 0755 "$work"
+name=${work##*/}
+child=
+
+# processes: the ids of those that carry the name of our directory in their command line, or run in a cgroup of ours.
+# shellcheck disable=SC2317  # Called by the trap.
+processes() {
+    local pid
+    for pid in /proc/[0-9]*; do
+        pid=${pid#/proc/}
+        case "$pid" in "$$" | "$BASHPID") continue ;; esac
+        # A zombie is its parent's, who is about to collect it or about to end.
+        grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status" && continue
+        if grep -qsF "$work/" "/proc/$pid/cmdline" || grep -qsF "$name" "/proc/$pid/cgroup"; then
+            echo "$pid"
+        fi
+    done
+}
+
+# The parts clean up after themselves; this is for what a failure has left.
+# shellcheck disable=SC2317  # Called by the trap.
+clean_up() {
+    local result=$? left pid try
+    trap - EXIT
+    trap '' INT TERM
+    # One thing that is not there to be removed must not save the others.
+    set +e
+    if [ -n "$child" ]; then
+        kill -TERM "$child" 2>/dev/null
+        wait "$child" 2>/dev/null
+    fi
+    for try in 1 2 3 4 5; do
+        left=$(processes)
+        [ -n "$left" ] || break
+        [ "$try" != 1 ] || for pid in $left; do
+            say "still running, killed now: $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-120)"
+        done
+        xargs -r kill -KILL <<<"$left" 2>/dev/null
+        sleep 0.2
+    done
+    awk -v work="$work/" 'index($5, work) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n 1 umount -l
+    find /sys/fs/cgroup -depth -type d -path "*/$name*" -exec rmdir {} + 2>/dev/null
+    # containerd 1.6 puts its shims' sockets here, whatever it is told; a shim that was killed leaves its own.
+    if [ -n "$sockets" ]; then
+        find "$sockets/s" -type s 2>/dev/null | while read -r left; do
+            grep -qF "$left" /proc/net/unix || rm -f "$left"
+        done
+        rmdir "$sockets/s" "$sockets" 2>/dev/null
+    fi
+    rm -rf --one-file-system "$work"
+    exit "$result"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+gcc -O2 -Wall -Wextra -Werror -static -o "$work/pump" scripts/bench/pump.c
+mkdir "$work/generated"
+protoc --proto_path proto --plugin=protoc-gen-grpc_python="$(command -v grpc_python_plugin)" \
+    --python_out="$work/generated" --grpc_python_out="$work/generated" proto/containerd/v1/*.proto
+
+result=0
+for part in "${parts[@]}"; do
+    mkdir "$work/$part"
+    # Debian's python3: another one in the path need not have grpc.
+    # In the background, so that a signal to us is not kept waiting until it has ended.
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "scripts/bench/$part.py" --work "$work" --bin "$PWD/out/bin" --out "$PWD/out/bench" \
+        --rounds "$rounds" --only "$only" ${quick:+--quick} &
+    child=$!
+    wait "$child" || result=1
+    child=
+    [ "$part" = "${parts[-1]}" ] || echo
+done
+exit $result
