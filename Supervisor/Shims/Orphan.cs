@@ -38,9 +38,13 @@ internal sealed class Orphan
     /// <summary>Signals it; nothing happens when it has ended.</summary>
     internal void Signal(int signal)
     {
-        if (!Ended.IsCompleted)
+        try
         {
             _ = _process.Signal(signal);
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has ended, and we have learned how.
         }
     }
 

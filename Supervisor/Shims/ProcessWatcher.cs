@@ -153,12 +153,32 @@ internal sealed class ProcessWatcher : IDisposable
         try
         {
             _epoll.Remove(watch.Process.Handle);
-            watch.Ended.TrySetResult(Reap(watch.Process));
+            var status = Reap(watch.Process);
+            watch.Ended.TrySetResult(status);
+            if (status is not null)
+            {
+                Share(watch.Process.Pid, status);
+            }
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
             watch.Ended.TrySetException(e);
         }
+    }
+
+    /// <summary>
+    /// Only one can collect a process, but an orphan may have several watches, of each loss of its shim one: they get the same answer. A watch
+    /// whose process has exited and had this number is one of them: a new process of that number would still be running.
+    /// </summary>
+    private void Share(int pid, ExitStatus? status)
+    {
+        List<Watch> others;
+        lock (_lock)
+        {
+            others = [.. _watches.Values.Where(watch => watch.Process.Pid == pid && watch.Process.HasExited)];
+        }
+
+        others.ForEach(other => other.Ended.TrySetResult(status));
     }
 
     private static ExitStatus? Reap(PidFd process)
