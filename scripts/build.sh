@@ -63,6 +63,6 @@ publish() {
 }
 
 publish Shim shim Shim
-# The supervisor compiles the shim's native room into itself.
-publish Supervisor supervisor Supervisor Shim
+# The supervisor compiles the shim's native room into itself (see Supervisor.csproj).
+publish Supervisor supervisor Supervisor Shim/Interop Shim/Processes Shim/Tasks/LineLog.cs
 [ "$(readlink out/bin/containerd-shim-runc-v2-cs 2>/dev/null)" = shim ] || ln -sfn shim out/bin/containerd-shim-runc-v2-cs
