@@ -58,11 +58,27 @@ internal abstract class Cgroup
     internal ContainerStats Stats()
     {
         var stats = new ContainerStats(DateTimeOffset.UtcNow, Version, Cpu(), Memory(), Pids(), BlockIo());
-        // Looked at afterwards: what vanished meanwhile would be reported as zeros.
-        return System.IO.Directory.Exists(Directory)
-            ? stats
-            : throw TaskException.Precondition($"cannot read the use of a container: its cgroup {_path} is gone");
+        EnsureThere();
+        return stats;
     }
+
+    /// <summary>Throws Precondition when the cgroup is gone. To be asked after reading: what vanished meanwhile would look like zeros.</summary>
+    internal void EnsureThere()
+    {
+        if (!System.IO.Directory.Exists(Directory))
+        {
+            throw TaskException.Precondition($"cannot read the use of a container: its cgroup {_path} is gone");
+        }
+    }
+
+    /// <summary>A file of the cgroup as it stands; null when it is not there. On v2 all controllers share one directory.</summary>
+    internal abstract string? Read(string controller, string name);
+
+    /// <summary>The sizes of huge pages that this machine has, as the names of the hugetlb controller's files spell them: "2MB".</summary>
+    internal IReadOnlyList<string> HugePageSizes() => HugePages.Sizes(_root);
+
+    /// <summary>The paths of the block devices below /dev, by their numbers.</summary>
+    internal IReadOnlyDictionary<(ulong Major, ulong Minor), string> BlockDevices() => Cgroups.BlockDevices.Read(_root);
 
     /// <summary>How many processes of the container the OOM killer has killed; 0 when that cannot be read.</summary>
     internal abstract ulong OomKills();

@@ -40,6 +40,29 @@ internal static class CgroupFile
         return 0;
     }
 
+    /// <summary>All of a file of lines "key value"; other lines are passed over.</summary>
+    internal static Dictionary<string, ulong> Values(string? text)
+    {
+        var values = new Dictionary<string, ulong>(StringComparer.Ordinal);
+        foreach (var line in text.AsSpan().EnumerateLines())
+        {
+            var space = line.IndexOf(' ');
+            if (space > 0 && ulong.TryParse(line[(space + 1)..].Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var value))
+            {
+                values[line[..space].ToString()] = value;
+            }
+        }
+
+        return values;
+    }
+
+    /// <summary>The number that is all of a text; <paramref name="unlimited"/> for "max", and 0 for no text and for what is no number.</summary>
+    internal static ulong NumberIn(string? text, ulong unlimited)
+    {
+        var trimmed = text.AsSpan().Trim();
+        return trimmed is "max" ? unlimited : Number(trimmed);
+    }
+
     /// <summary>The process ids in cgroup.procs of the directory and of all below it, each once. 0 (a process outside our view) is left out.</summary>
     internal static IReadOnlyList<int> Processes(string directory)
     {

@@ -1,4 +1,4 @@
-using System.Text;
+using System.Globalization;
 using Shim.Processes;
 
 namespace Shim.Cgroups;
@@ -54,6 +54,25 @@ internal sealed class CgroupMounts
         return paths;
     }
 
+    /// <summary>Moves a process into <paramref name="cgroup"/> in every hierarchy that has it. False when none has.</summary>
+    internal bool Enter(string cgroup, int pid)
+    {
+        var entered = false;
+        foreach (var directory in _mounts.Keys.Select(hierarchy => DirectoryOf(hierarchy, cgroup)).OfType<string>().Distinct())
+        {
+            if (Directory.Exists(directory))
+            {
+                File.WriteAllText(Path.Combine(directory, "cgroup.procs"), pid.ToString(CultureInfo.InvariantCulture));
+                entered = true;
+            }
+        }
+
+        return entered;
+    }
+
+    /// <summary>All that are mounted; some under several names.</summary>
+    internal IEnumerable<string> Hierarchies => _mounts.Keys;
+
     /// <summary>Whether the hierarchy is mounted at all.</summary>
     internal bool Has(string hierarchy) => _mounts.ContainsKey(hierarchy);
 
@@ -90,7 +109,7 @@ internal sealed class CgroupMounts
             return;
         }
 
-        var mount = new Mount(Unescape(fields[3]), Unescape(fields[4]));
+        var mount = new Mount(ProcFs.UnescapeMountPoint(fields[3]), ProcFs.UnescapeMountPoint(fields[4]));
         if (fields[separator + 1] == "cgroup2")
         {
             Add(Unified, mount);
@@ -111,31 +130,6 @@ internal sealed class CgroupMounts
         {
             _mounts[hierarchy] = mount;
         }
-    }
-
-    /// <summary>The kernel writes blanks, tabs, line feeds and backslashes in mountinfo as three octal digits.</summary>
-    private static string Unescape(string field)
-    {
-        if (!field.Contains('\\'))
-        {
-            return field;
-        }
-
-        var text = new StringBuilder();
-        for (var i = 0; i < field.Length; i++)
-        {
-            if (field[i] == '\\' && i + 3 < field.Length && field.AsSpan(i + 1, 3).IndexOfAnyExceptInRange('0', '7') < 0)
-            {
-                text.Append((char)(((field[i + 1] - '0') * 64) + ((field[i + 2] - '0') * 8) + (field[i + 3] - '0')));
-                i += 3;
-            }
-            else
-            {
-                text.Append(field[i]);
-            }
-        }
-
-        return text.ToString();
     }
 
     private sealed record Mount(string Root, string Point);

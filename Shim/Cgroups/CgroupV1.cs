@@ -100,15 +100,12 @@ internal sealed class CgroupV1 : Cgroup
 
     protected override CpuUse Cpu()
     {
-        // In ticks, which the newer files spare us.
-        var ticks = Read("cpuacct", "cpuacct.stat");
-        var user = Number("cpuacct", "cpuacct.usage_user");
-        var system = Number("cpuacct", "cpuacct.usage_sys");
+        var (user, system) = CpuModes();
         var bandwidth = Read("cpu", "cpu.stat");
         return new CpuUse(
             Number("cpuacct", "cpuacct.usage"),
-            user > 0 ? user : CgroupFile.Value(ticks, "user") * NanosecondsPerTick,
-            system > 0 ? system : CgroupFile.Value(ticks, "system") * NanosecondsPerTick,
+            user,
+            system,
             CgroupFile.Value(bandwidth, "nr_periods"),
             CgroupFile.Value(bandwidth, "nr_throttled"),
             CgroupFile.Value(bandwidth, "throttled_time"));
@@ -143,7 +140,15 @@ internal sealed class CgroupV1 : Cgroup
         .Where(fields => fields.Length == 3 && fields[1] == operation)
         .Aggregate(0UL, (sum, fields) => sum + (ulong.TryParse(fields[2], CultureInfo.InvariantCulture, out var count) ? count : 0));
 
-    private string? Read(string controller, string name) =>
+    /// <summary>
+    /// User and system time in nanoseconds, in steps of a tick. cpuacct.usage_user and cpuacct.usage_sys are finer only by their look: they
+    /// give all that was used since the last look to the mode of the moment.
+    /// </summary>
+    internal (ulong User, ulong System) CpuModes() => Read("cpuacct", "cpuacct.stat") is { } ticks
+        ? (CgroupFile.Value(ticks, "user") * NanosecondsPerTick, CgroupFile.Value(ticks, "system") * NanosecondsPerTick)
+        : (Number("cpuacct", "cpuacct.usage_user"), Number("cpuacct", "cpuacct.usage_sys"));
+
+    internal override string? Read(string controller, string name) =>
         _directories.TryGetValue(controller, out var directory) ? CgroupFile.Read(directory, name) : null;
 
     private ulong Number(string controller, string name) =>

@@ -34,6 +34,8 @@ internal sealed class CgroupV2 : Cgroup
     {
     }
 
+    internal override string? Read(string controller, string name) => CgroupFile.Read(Directory, name);
+
     protected override CpuUse Cpu()
     {
         var stat = CgroupFile.Read(Directory, "cpu.stat");

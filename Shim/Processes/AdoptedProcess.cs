@@ -46,7 +46,7 @@ internal sealed class AdoptedProcess
         var end = Environment.TickCount64 + (long)s_patience.TotalMilliseconds;
         do
         {
-            if ((_told.Task.IsCompletedSuccessfully ? _told.Task.Result : Identity?.CollectedStatus) is { } status)
+            if ((_told.Task.IsCompletedSuccessfully ? _told.Task.Result : Identity?.EndStatus) is { } status)
             {
                 return new ChildExit(Pid, status, true, DateTimeOffset.UtcNow, default);
             }

@@ -42,8 +42,19 @@ internal sealed class PidFd : IDisposable
     /// <summary>Sends <paramref name="signal"/>; false when the process has ended.</summary>
     internal bool Signal(int signal) => Libc.PidFdSendSignal(_handle, signal);
 
-    /// <summary>How it ended, once its parent has collected it, where the kernel (6.15 and later) tells others than the parent.</summary>
-    internal ExitStatus? CollectedStatus => Libc.WaitStatusOf(_handle) is { } status ? ExitStatus.FromWaitStatus(status) : null;
+    /// <summary>
+    /// How it ended, after its end was seen, where the kernel tells others than the parent: while it waits for its parent to collect it, and (Linux 6.15
+    /// and later) afterwards.
+    /// </summary>
+    internal ExitStatus? EndStatus
+    {
+        get
+        {
+            // In this order: if it can still be signalled afterwards, it was not collected yet, and what /proc says of the number was said of it.
+            var status = ProcFs.ZombieStatus(Pid) is { } zombie && Signal(0) ? zombie : Libc.WaitStatusOf(_handle);
+            return status is { } known ? ExitStatus.FromWaitStatus(known) : null;
+        }
+    }
 
     /// <summary>Whether the process has ended (it may still be a zombie).</summary>
     internal bool HasExited => WaitForExit(0);

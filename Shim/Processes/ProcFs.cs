@@ -20,6 +20,10 @@ internal static class ProcFs
     /// <summary>The state letter of proc(5) ('Z' zombie, 'T' stopped ...), or null when there is no such process.</summary>
     internal static char? State(int pid) => StatFields(pid) is { Length: > 0 } fields && fields[0].Length > 0 ? fields[0][0] : null;
 
+    /// <summary>The wait status of a process that has ended and was not collected yet; null for any other, and for who may not know.</summary>
+    internal static int? ZombieStatus(int pid) =>
+        StatFields(pid) is { Length: > 49 } fields && fields[0] == "Z" && int.TryParse(fields[49], CultureInfo.InvariantCulture, out var status) ? status : null;
+
     /// <summary>
     /// Whether the process was forked and runs its parent's program still (PF_FORKNOEXEC of the kernel's flags, which fork sets and execve
     /// clears). False when there is no such process.
@@ -132,5 +136,30 @@ internal static class ProcFs
         {
             return null;
         }
+    }
+
+    /// <summary>The kernel writes blanks, tabs, line feeds and backslashes in mountinfo as three octal digits.</summary>
+    internal static string UnescapeMountPoint(string field)
+    {
+        if (!field.Contains('\\'))
+        {
+            return field;
+        }
+
+        var text = new StringBuilder();
+        for (var i = 0; i < field.Length; i++)
+        {
+            if (field[i] == '\\' && i + 3 < field.Length && field.AsSpan(i + 1, 3).IndexOfAnyExceptInRange('0', '7') < 0)
+            {
+                text.Append((char)(((field[i + 1] - '0') * 64) + ((field[i + 2] - '0') * 8) + (field[i + 3] - '0')));
+                i += 3;
+            }
+            else
+            {
+                text.Append(field[i]);
+            }
+        }
+
+        return text.ToString();
     }
 }

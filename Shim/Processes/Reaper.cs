@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Threading.Channels;
 using Shim.Interop;
 
@@ -20,6 +21,10 @@ namespace Shim.Processes;
 /// </remarks>
 internal sealed class Reaper
 {
+    // From the end of somebody else's child until its parent has collected it.
+    private static readonly TimeSpan s_collection = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_collectionInterval = TimeSpan.FromMilliseconds(10);
+
     private readonly Lock _lock = new();
 
     // Guarded by _lock.
@@ -91,6 +96,7 @@ internal sealed class Reaper
         var child = new Child(this);
         lock (_lock)
         {
+            using var unprotected = OomScore.Drop();
             child.Pid = Spawner.Spawn(request);
             _claimed[child.Pid] = child.Ended;
         }
@@ -110,12 +116,14 @@ internal sealed class Reaper
     /// </summary>
     internal Anticipation Anticipate()
     {
+        // The process that is about to come will need a descriptor. Where there is none left it must not be started in the first place.
+        var spare = Fd.Open("/dev/null", Libc.O_RDONLY);
         lock (_lock)
         {
             _anticipations++;
         }
 
-        return new Anticipation(this);
+        return new Anticipation(this, spare);
     }
 
     private unsafe void Collect()
@@ -173,7 +181,8 @@ internal sealed class Reaper
         return WatchStranger(pid, handler);
     }
 
-    // A runtime that leaves its container to another parent (double fork to a service manager): we can see the end, not the status.
+    // A runtime that leaves its container to another parent (double fork to a service manager): we can see the end, and the status where the
+    // kernel tells others than the parent (since 6.15).
     private PidFd? WatchStranger(int pid, Action<ChildExit> handler)
     {
         var process = PidFd.TryOpen(pid);
@@ -190,12 +199,25 @@ internal sealed class Reaper
                 {
                 }
 
-                _deliveries.Writer.TryWrite((handler, ChildExit.Unknown(pid)));
+                _deliveries.Writer.TryWrite((handler, EndOf(process)));
             },
             maxStackSize: 128 * 1024)
         { IsBackground = true, Name = "stranger" };
         watcher.Start();
         return process;
+    }
+
+    private static ChildExit EndOf(PidFd process)
+    {
+        for (var end = Environment.TickCount64 + (long)s_collection.TotalMilliseconds; Environment.TickCount64 < end; Thread.Sleep(s_collectionInterval))
+        {
+            if (process.EndStatus is { } status)
+            {
+                return new ChildExit(process.Pid, status, true, DateTimeOffset.UtcNow, default);
+            }
+        }
+
+        return ChildExit.Unknown(process.Pid);
     }
 
     private void EndAnticipation()
@@ -225,7 +247,7 @@ internal sealed class Reaper
     }
 
     /// <summary>While it is open, the exit of a process whose pid is not known yet is kept for the one who will claim it.</summary>
-    internal sealed class Anticipation(Reaper reaper) : IDisposable
+    internal sealed class Anticipation(Reaper reaper, SafeHandle spare) : IDisposable
     {
         private int _ended;
 
@@ -237,11 +259,16 @@ internal sealed class Reaper
         /// The process, for signals: opened while it cannot have been collected, so it cannot be another one. Null when it has already
         /// gone. The caller owns it and keeps it at least until the handler was called.
         /// </returns>
-        internal PidFd? Claim(int pid, Action<ChildExit> handler) => reaper.Claim(pid, handler);
+        internal PidFd? Claim(int pid, Action<ChildExit> handler)
+        {
+            spare.Dispose();
+            return reaper.Claim(pid, handler);
+        }
 
         /// <inheritdoc/>
         public void Dispose()
         {
+            spare.Dispose();
             if (Interlocked.Exchange(ref _ended, 1) == 0)
             {
                 reaper.EndAnticipation();

@@ -1,0 +1,105 @@
+using Shim.Interop;
+using Shim.Processes;
+
+namespace Shim.Cgroups;
+
+/// <summary>
+/// The directories that a runtime makes for a container's cgroup. One that is killed in the middle of a creation leaves them behind, and no state
+/// of its own that leads back to them. So they are worked out before the creation, when it can still be seen that they are not somebody else's.
+/// </summary>
+internal static class CgroupFootprint
+{
+    private const int MaxKillRounds = 10;
+
+    // A killed process leaves its cgroup a moment later.
+    private static readonly TimeSpan s_emptyLimit = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>
+    /// What the creation of a container will make; nothing when any of it is there already, because then it is not ours to remove.
+    /// </summary>
+    /// <param name="id">The container's id, which names its cgroup when the config does not.</param>
+    /// <param name="cgroupsPath">linux.cgroupsPath of config.json.</param>
+    /// <param name="root">Put before every path; empty on a real machine.</param>
+    internal static IReadOnlyList<string> Plan(string id, string? cgroupsPath, string root = "")
+    {
+        var mounts = CgroupMounts.Read(root);
+        var own = CgroupMounts.PathsOf(root, "self");
+        var directories = mounts.Hierarchies
+            .Select(hierarchy => PathIn(hierarchy, id, cgroupsPath, own) is { } path ? mounts.DirectoryOf(hierarchy, path) : null)
+            .OfType<string>().Distinct(StringComparer.Ordinal).ToList();
+        return directories.Exists(Directory.Exists) ? [] : directories;
+    }
+
+    /// <summary>Kills every process in the directories, frozen or not.</summary>
+    internal static void Kill(IReadOnlyList<string> directories)
+    {
+        foreach (var directory in directories.Where(Directory.Exists))
+        {
+            for (var round = 0; round < MaxKillRounds && KillOnce(directory) > 0; round++)
+            {
+                // Whatever was forked meanwhile comes next.
+            }
+        }
+    }
+
+    /// <summary>Removes the directories with all below them, and the processes in them. Returns what could not be removed.</summary>
+    internal static async Task<IReadOnlyList<string>> RemoveAsync(IReadOnlyList<string> directories)
+    {
+        for (var end = Environment.TickCount64 + (long)s_emptyLimit.TotalMilliseconds; ; await Task.Delay(s_retry).ConfigureAwait(false))
+        {
+            Kill(directories);
+            foreach (var directory in directories.Where(Directory.Exists).SelectMany(CgroupFile.WithChildren).OrderByDescending(path => path.Length).ToList())
+            {
+                try
+                {
+                    Directory.Delete(directory);
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                {
+                    // Gone meanwhile, or not empty yet.
+                }
+            }
+
+            var left = directories.Where(Directory.Exists).ToList();
+            if (left.Count == 0 || Environment.TickCount64 > end)
+            {
+                return left;
+            }
+        }
+    }
+
+    private static int KillOnce(string directory)
+    {
+        var killed = 0;
+        foreach (var pid in CgroupFile.Processes(directory))
+        {
+            // Opened first and looked up again then: from there on the number cannot become another process's.
+            using var process = PidFd.TryOpen(pid);
+            killed += process is { HasExited: false } && CgroupFile.Processes(directory).Contains(pid) && process.Signal(Libc.SIGKILL) ? 1 : 0;
+        }
+
+        // A frozen process does not even die.
+        _ = CgroupFile.TryWrite(directory, "freezer.state", "THAWED");
+        _ = CgroupFile.TryWrite(directory, "cgroup.freeze", "0");
+        return killed;
+    }
+
+    /// <summary>Where runtimes put a cgroup: an absolute path as it is, any other beside (v2) or below (v1) the one that they run in themselves.</summary>
+    private static string? PathIn(string hierarchy, string id, string? cgroupsPath, Dictionary<string, string> own)
+    {
+        var path = Path.GetFullPath("/" + (string.IsNullOrEmpty(cgroupsPath) ? id : cgroupsPath));
+        if (cgroupsPath is { Length: > 0 } && cgroupsPath[0] == '/')
+        {
+            return path;
+        }
+
+        if (!own.TryGetValue(hierarchy, out var here))
+        {
+            return null;
+        }
+
+        var above = hierarchy == CgroupMounts.Unified ? Path.GetDirectoryName(here) ?? "/" : here;
+        return above == "/" ? path : above + path;
+    }
+}
