@@ -25,6 +25,7 @@ internal sealed class Bundle
         _groups = Ranges(linux?["gidMappings"]);
         Directory = directory;
         LimitsMemory = Limits(linux?["resources"]);
+        CgroupsPath = linux?["cgroupsPath"]?.GetValue<string>();
         Process = spec;
         _process = process;
     }
@@ -34,6 +35,9 @@ internal sealed class Bundle
 
     /// <summary>Whether the container's memory is limited, so that it can run out of it.</summary>
     internal bool LimitsMemory { get; }
+
+    /// <summary>What the config names the container's cgroup, if it does.</summary>
+    internal string? CgroupsPath { get; }
 
     /// <summary>The container's first process.</summary>
     internal ProcessSpec Process { get; }
@@ -77,6 +81,19 @@ internal sealed class Bundle
             : throw Broken(directory, "it has no linux.resources"));
     }
 
+    /// <summary>Whether an OCI `linux.resources` object limits memory. InvalidArgument when it is none.</summary>
+    internal static bool LimitsMemoryOf(ReadOnlyMemory<byte> resources)
+    {
+        try
+        {
+            return Limits(JsonNode.Parse(resources.Span) as JsonObject ?? throw new FormatException("it is not a JSON object"));
+        }
+        catch (Exception e) when (e is InvalidOperationException or FormatException or ArgumentException or JsonException)
+        {
+            throw TaskException.Invalid($"cannot use the resources: {e.Message}", e);
+        }
+    }
+
     /// <summary>
     /// Whom a process of the container is to the host, if the container has a user namespace. Null if it has none: then the runtime itself gives the
     /// streams to the process's user, which it may not do across the border of a namespace.
@@ -98,6 +115,11 @@ internal sealed class Bundle
     /// </summary>
     internal (byte[] Json, ProcessSpec Spec) ForExec(ExecSpec exec)
     {
+        if (exec.Process is { } whole)
+        {
+            return Complete(exec, whole);
+        }
+
         var process = JsonNode.Parse(_process)!.AsObject();
         process["terminal"] = exec.Terminal;
 
@@ -170,6 +192,20 @@ internal sealed class Bundle
         return (JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(Directory, process));
     }
 
+    private (byte[] Json, ProcessSpec Spec) Complete(ExecSpec exec, ReadOnlyMemory<byte> whole)
+    {
+        try
+        {
+            var process = JsonNode.Parse(whole.Span) as JsonObject ?? throw new FormatException("it is not a JSON object");
+            process["terminal"] = exec.Terminal;
+            return (JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(Directory, process));
+        }
+        catch (Exception e) when (e is InvalidOperationException or FormatException or OverflowException or ArgumentException or JsonException)
+        {
+            throw TaskException.Invalid($"cannot use the description of the process: {e.Message}", e);
+        }
+    }
+
     private static JsonArray Strings(IEnumerable<string> texts) => new([.. texts.Select(text => (JsonNode?)JsonValue.Create(text))]);
 
     private static ProcessSpec Describe(string directory, JsonObject process)
@@ -231,7 +267,7 @@ internal sealed class Bundle
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Broken(directory, e.Message, e);
+            throw ErrorKinds.OfMachine(e) is { } kind ? new TaskException(kind, $"read {path}: {e.Message}", e) : Broken(directory, e.Message, e);
         }
     }
 

@@ -19,13 +19,16 @@ internal sealed class OciRuntime
     private readonly Reaper _reaper;
     private readonly string _executable;
     private readonly string? _root;
+    private readonly bool _systemdCgroup;
 
     /// <param name="reaper">Starts and collects the runtime's processes.</param>
     /// <param name="binary">Name (looked up in PATH) or path.</param>
     /// <param name="root">Where the runtime keeps its state; null is its own default.</param>
+    /// <param name="systemdCgroup">Let systemd make the cgroups.</param>
     /// <exception cref="TaskException">InvalidArgument: there is no such runtime.</exception>
-    internal OciRuntime(Reaper reaper, string binary, string? root)
+    internal OciRuntime(Reaper reaper, string binary, string? root, bool systemdCgroup = false)
     {
+        _systemdCgroup = systemdCgroup;
         _reaper = reaper;
         _root = root;
         _executable = Locate(binary);
@@ -57,6 +60,9 @@ internal sealed class OciRuntime
         return parts is [_, _, _, var status, _] ? status : throw new TaskException(ErrorKind.RuntimeFailed, $"{Path.GetFileName(Binary)} state: {output}");
     }
 
+    /// <summary>What the runtime can do, as the JSON object that the OCI specification calls features.</summary>
+    internal Task<byte[]> FeaturesAsync() => OutputAsync(RuntimeCommand.Features(), CancellationToken.None);
+
     private async Task<byte[]> OutputAsync(RuntimeCommand command, CancellationToken abort)
     {
         // Errors go to a file without a name: nothing is left on disk, concurrent calls cannot read each other's, and it works when the
@@ -71,6 +77,11 @@ internal sealed class OciRuntime
         if (_root is not null)
         {
             arguments.AddRange(["--root", _root]);
+        }
+
+        if (_systemdCgroup)
+        {
+            arguments.Add("--systemd-cgroup");
         }
 
         arguments.AddRange(command.Arguments);
@@ -90,7 +101,7 @@ internal sealed class OciRuntime
         }
         catch (NativeException e)
         {
-            throw new TaskException(ErrorKind.InvalidArgument, $"cannot run the runtime: {e.Message}", e);
+            throw new TaskException(ErrorKinds.OfMachine(e) ?? ErrorKind.InvalidArgument, $"cannot run the runtime: {e.Message}", e);
         }
 
         var exit = await EndAsync(child, command, abort).ConfigureAwait(false);
@@ -99,7 +110,7 @@ internal sealed class OciRuntime
             throw Failure(command, exit.Status, ReadOutput(output));
         }
 
-        return command.Verb == RuntimeVerb.State ? ReadOutput(output) : [];
+        return command.Verb is RuntimeVerb.State or RuntimeVerb.Features ? ReadOutput(output) : [];
     }
 
     /// <summary>A path under which the runtime can open a descriptor of ours.</summary>
@@ -163,15 +174,6 @@ internal sealed class OciRuntime
             return File.Exists(path) ? path : throw TaskException.Invalid($"the runtime {path} does not exist");
         }
 
-        foreach (var directory in SearchPath.Value.Split(':', StringSplitOptions.RemoveEmptyEntries))
-        {
-            var candidate = Path.Combine(directory, binary);
-            if (File.Exists(candidate))
-            {
-                return candidate;
-            }
-        }
-
-        throw TaskException.Invalid($"cannot find the runtime \"{binary}\" in PATH ({SearchPath.Value})");
+        return SearchPath.Find(binary) ?? throw TaskException.Invalid($"cannot find the runtime \"{binary}\" in PATH ({SearchPath.Value})");
     }
 }

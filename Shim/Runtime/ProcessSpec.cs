@@ -13,6 +13,9 @@ internal sealed record ProcessSpec(
 /// <summary>What a caller asks for when he adds a process. What is null or empty comes from the bundle's process.</summary>
 internal sealed record ExecSpec
 {
+    /// <summary>The whole process object as JSON, instead of the fields below: nothing comes from the bundle's then.</summary>
+    internal ReadOnlyMemory<byte>? Process { get; init; }
+
     internal IReadOnlyList<string> Args { get; init; } = [];
 
     /// <summary>Appended to the bundle's environment; a later value of the same name wins.</summary>

@@ -24,16 +24,16 @@ internal sealed class RuntimeCommand
     /// </summary>
     internal RuntimeStdio? Stdio { get; private init; }
 
-    internal static RuntimeCommand Create(string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio) =>
+    internal static RuntimeCommand Create(
+        string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio, bool noNewKeyring = false) =>
         new(RuntimeVerb.Create, ["create", "--bundle", bundle, "--pid-file", pidFile,
-            .. consoleSocket is null ? Enumerable.Empty<string>() : ["--console-socket", consoleSocket],
-            .. noPivot ? ["--no-pivot"] : Enumerable.Empty<string>(), id]) { Stdio = stdio };
+            .. Option("--console-socket", consoleSocket), .. Flag("--no-pivot", noPivot), .. Flag("--no-new-keyring", noNewKeyring), id]) { Stdio = stdio };
 
     internal static RuntimeCommand Start(string id) => new(RuntimeVerb.Start, ["start", id]);
 
     internal static RuntimeCommand Exec(string id, string processFile, string pidFile, string? consoleSocket, RuntimeStdio stdio) =>
         new(RuntimeVerb.Exec, ["exec", "--detach", "--process", processFile, "--pid-file", pidFile,
-            .. consoleSocket is null ? Enumerable.Empty<string>() : ["--console-socket", consoleSocket], id]) { Stdio = stdio };
+            .. Option("--console-socket", consoleSocket), id]) { Stdio = stdio };
 
     internal static RuntimeCommand Pause(string id) => new(RuntimeVerb.Pause, ["pause", id]);
 
@@ -42,6 +42,23 @@ internal sealed class RuntimeCommand
     internal static RuntimeCommand Update(string id, string resourcesFile) => new(RuntimeVerb.Update, ["update", "--resources", resourcesFile, id]);
 
     internal static RuntimeCommand State(string id) => new(RuntimeVerb.State, ["state", id]);
+
+    internal static RuntimeCommand Features() => new(RuntimeVerb.Features, ["features"]);
+
+    internal static RuntimeCommand Checkpoint(string id, CheckpointSpec spec) =>
+        new(RuntimeVerb.Checkpoint, ["checkpoint", "--image-path", spec.ImagePath, .. Option("--work-path", spec.WorkPath),
+            .. Flag("--leave-running", !spec.Exit), .. Flag("--tcp-established", spec.OpenTcp), .. Flag("--ext-unix-sk", spec.ExternalUnixSockets),
+            .. Flag("--shell-job", spec.Terminal), .. Flag("--file-locks", spec.FileLocks),
+            .. spec.EmptyNamespaces.SelectMany(name => Option("--empty-ns", name)), .. Option("--manage-cgroups-mode", spec.CgroupsMode), id]);
+
+    internal static RuntimeCommand Restore(
+        string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio, RestoreSpec spec) =>
+        new(RuntimeVerb.Restore, ["restore", "--detach", "--image-path", spec.ImagePath, .. Option("--work-path", spec.WorkPath),
+            "--bundle", bundle, "--pid-file", pidFile, .. Option("--console-socket", consoleSocket), .. Flag("--no-pivot", noPivot), id]) { Stdio = stdio };
+
+    private static string[] Option(string name, string? value) => string.IsNullOrEmpty(value) ? [] : [name, value];
+
+    private static string[] Flag(string name, bool wanted) => wanted ? [name] : [];
 
     internal static RuntimeCommand Delete(string id) => new(RuntimeVerb.Delete, ["delete", "--force", id]);
 }

@@ -47,6 +47,7 @@ internal static class RuntimeErrors
         ("cannot allocate memory", ErrorKind.Exhausted),
         ("resource temporarily unavailable", ErrorKind.Exhausted),
         ("no space left on device", ErrorKind.Exhausted),
+        ("too many open files", ErrorKind.Exhausted),
     ];
 
     /// <summary>What kind of failure the runtime's <paramref name="message"/> describes.</summary>

@@ -12,6 +12,9 @@ internal enum RuntimeVerb
     Update,
     Delete,
     State,
+    Checkpoint,
+    Restore,
+    Features,
 }
 
 /// <summary>How long each verb may take before it is killed. Generous: a loaded machine is slow, and a deadline here undoes work.</summary>
@@ -20,7 +23,7 @@ internal static class RuntimeDeadlines
     /// <summary>The limit for <paramref name="verb"/>.</summary>
     internal static TimeSpan For(RuntimeVerb verb) => verb switch
     {
-        RuntimeVerb.Create => TimeSpan.FromSeconds(60),
+        RuntimeVerb.Create or RuntimeVerb.Restore or RuntimeVerb.Checkpoint => TimeSpan.FromSeconds(60),
         RuntimeVerb.Exec => TimeSpan.FromSeconds(30),
         RuntimeVerb.Start or RuntimeVerb.Delete => TimeSpan.FromSeconds(20),
         _ => TimeSpan.FromSeconds(10),

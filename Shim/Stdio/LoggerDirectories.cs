@@ -27,7 +27,7 @@ internal sealed class LoggerDirectories(IReadOnlyList<string> allowed)
             ?? throw address.Refusal($"it is outside of the directories that are allowed for loggers: {string.Join(", ", _allowed)} (--logger-dir)");
         try
         {
-            using var start = Fd.Open(top, Libc.O_PATH | Libc.O_DIRECTORY);
+            using var start = Fd.Open(top.Length > 0 ? top : "/", Libc.O_PATH | Libc.O_DIRECTORY);
             using var program = Libc.OpenBeneath(start, address.Path[(top.Length + 1)..], Libc.O_PATH, followLinks: true);
             var (kind, owner, permissions) = Libc.StatusOf(program);
             if (kind != FileKind.Regular || (permissions & Executable) == 0)

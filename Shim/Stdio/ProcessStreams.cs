@@ -42,6 +42,9 @@ internal sealed class ProcessStreams : IDisposable
     /// <summary>How large the terminal is to be from its first byte on, if the client said so.</summary>
     internal (ushort Columns, ushort Rows)? ConsoleSize { get; }
 
+    /// <summary>Where the bytes come from and go to, as they were given.</summary>
+    internal StreamAddresses Addresses => _addresses;
+
     /// <summary>Whether the process has a terminal.</summary>
     internal bool HasTerminal => _terminal is not null;
 
