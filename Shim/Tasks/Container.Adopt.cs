@@ -118,6 +118,13 @@ internal sealed partial class Container
 
         foreach (var process in processes.Where(process => process.Exit is null))
         {
+            if (!process.IsInit && process.StartedAt is null)
+            {
+                // The other shim was lost between the two events that tell of a new process.
+                process.StartedAt = DateTimeOffset.UtcNow;
+                _ = Append(TaskEventType.Start, process);
+            }
+
             await process.Streams.StartLoggersAsync(CancellationToken.None).ConfigureAwait(false);
             _ = AttendAsync(alive[process.Pid], process.IsInit ? InitEnded : exit => ExecEnded(process, exit));
         }

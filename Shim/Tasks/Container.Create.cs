@@ -2,6 +2,7 @@ using System.Globalization;
 using Containerd;
 using Shim.Cgroups;
 using Shim.Processes;
+using Shim.Rootfs;
 using Shim.Runtime;
 using Shim.Stdio;
 
@@ -13,7 +14,23 @@ namespace Shim.Tasks;
 /// <param name="Runtime">Name or path of the runtime; empty is the shim's default.</param>
 /// <param name="NoPivot">No pivot_root, for a root file system on a ramdisk.</param>
 /// <param name="Streams">Where its init's bytes go.</param>
-internal sealed record CreateSpec(string Id, string Bundle, string Runtime, bool NoPivot, StreamAddresses Streams);
+internal sealed record CreateSpec(string Id, string Bundle, string Runtime, bool NoPivot, StreamAddresses Streams)
+{
+    /// <summary>Its processes share the session keyring of whoever started the runtime.</summary>
+    internal bool NoNewKeyring { get; init; }
+
+    /// <summary>Whom the pipes of its processes are given to, as the host knows him; null is the process's own user.</summary>
+    internal (uint User, uint Group)? StreamOwner { get; init; }
+
+    /// <summary>Processes may be added before init has been started.</summary>
+    internal bool ExecBeforeStart { get; init; }
+
+    /// <summary>Mounted as the bundle's root file system before the runtime looks at it, and unmounted when the container goes.</summary>
+    internal IReadOnlyList<MountSpec> Rootfs { get; init; } = [];
+
+    /// <summary>It is read back from a checkpoint, and runs at once.</summary>
+    internal RestoreSpec? Restore { get; init; }
+}
 
 /// <content>How a container comes into being and begins to run.</content>
 internal sealed partial class Container
@@ -31,23 +48,44 @@ internal sealed partial class Container
         var terminal = spec.Streams.Terminal || bundle.Process.Terminal;
         var runtime = services.Runtime(spec.Runtime);
         var streams = ProcessStreams.Open(spec.Streams with { Terminal = terminal }, services.Streams, spec.Id);
+        var footprint = CgroupFootprint.Plan(spec.Id, bundle.CgroupsPath);
         try
         {
-            if (bundle.HostIdentity(bundle.Process.Uid, bundle.Process.Gid) is var (user, group))
+            if ((spec.StreamOwner ?? bundle.HostIdentity(bundle.Process.Uid, bundle.Process.Gid)) is var (user, group))
             {
                 streams.GiveTo(user, group);
             }
 
             await streams.StartLoggersAsync(CancellationToken.None).ConfigureAwait(false);
+            if (spec.Rootfs.Count > 0)
+            {
+                await RootfsMounts.MountAsync(services.Reaper, spec.Rootfs, RootfsOf(bundle)).ConfigureAwait(false);
+            }
+
             var directory = terminal == bundle.Process.Terminal
                 ? bundle.Directory
                 : Bundle.WriteWithTerminal(bundle.Directory, Path.Combine(services.StateDirectory, "bundle"), terminal);
             using var anticipation = services.Reaper.Anticipate();
             var pid = await RunAsync(services, runtime, streams, anticipation, (pidFile, consoleSocket) =>
-                RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams))).ConfigureAwait(false);
+                spec.Restore is { } restore
+                    ? RuntimeCommand.Restore(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), restore)
+                    : RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), spec.NoNewKeyring)).ConfigureAwait(false);
             var init = new ManagedProcess(pid, true, bundle.Process with { Terminal = terminal }, streams);
-            var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid));
+            var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid))
+            {
+                StreamOwner = spec.StreamOwner,
+                HasRootfs = spec.Rootfs.Count > 0,
+                WaitingInit = ProcFs.Arguments(pid),
+                ExecBeforeStart = spec.ExecBeforeStart,
+            };
             var journaled = container.Append(TaskEventType.Create, init);
+            if (spec.Restore is not null)
+            {
+                init.StartedAt = DateTimeOffset.UtcNow;
+                container._state = InitState.Running;
+                journaled = container.Append(TaskEventType.Start, init);
+            }
+
             if (bundle.LimitsMemory)
             {
                 container.WatchOom();
@@ -62,7 +100,12 @@ internal sealed partial class Container
             // "Already exists" is about a container of this runtime that somebody else made: that one is not ours to remove.
             if (e is not TaskException { Kind: ErrorKind.AlreadyExists })
             {
-                await RemoveFailedAsync(services, runtime, spec.Id).ConfigureAwait(false);
+                await RemoveFailedAsync(services, runtime, spec.Id, footprint).ConfigureAwait(false);
+            }
+
+            if (spec.Rootfs.Count > 0)
+            {
+                RootfsMounts.UnmountAll(RootfsOf(bundle));
             }
 
             streams.Dispose();
@@ -92,10 +135,15 @@ internal sealed partial class Container
                 {
                     await _runtime.RunAsync(RuntimeCommand.Start(Id), CancellationToken.None).ConfigureAwait(false);
                 }
-                catch (TaskException e)
+                catch (TaskException e) when (!HasExecuted())
                 {
                     failure = e.Message;
                     throw;
+                }
+                catch (TaskException e)
+                {
+                    // The runtime was killed after its last word to the init: what it was asked for has happened.
+                    _services.Log.Error($"the runtime failed, but container {Id} has started: {e.Message}");
                 }
             }).ConfigureAwait(false);
             await ExecutedAsync(_init.Pid).ConfigureAwait(false);
@@ -138,6 +186,13 @@ internal sealed partial class Container
             await Task.Delay(1).ConfigureAwait(false);
         }
     }
+
+    /// <summary>Whether init is another program now than the runtime's own, which waited for the start. Not known of an adopted one.</summary>
+    private bool HasExecuted() =>
+        WaitingInit.Length > 0 && ProcFs.Arguments(_init.Pid) is { Length: > 0 } now && !now.SequenceEqual(WaitingInit)
+
+        // Looked at afterwards: one that is on its way out has no arguments any more, but a name, and would look like another program.
+        && _init.Identity is { HasExited: false } && !ProcFs.IsExiting(_init.Pid);
 
     /// <summary>
     /// Runs a verb that makes a process, and returns that process's pid. Streams are connected; on failure no process is left (the
@@ -198,13 +253,15 @@ internal sealed partial class Container
         }
     }
 
+    private static string RootfsOf(Bundle bundle) => Path.Combine(bundle.Directory, "rootfs");
+
     private static RuntimeStdio Stdio(ProcessStreams streams) => new(streams.ChildStdin, streams.ChildStdout, streams.ChildStderr);
 
     private static int? ReadPid(string pidFile) =>
         File.Exists(pidFile) && int.TryParse(File.ReadAllText(pidFile), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid > 0 ? pid : null;
 
     /// <summary>Removes what a failed creation left. Best effort: the caller is told of the failure itself.</summary>
-    private static async Task RemoveFailedAsync(ShimServices services, OciRuntime runtime, string id)
+    private static async Task RemoveFailedAsync(ShimServices services, OciRuntime runtime, string id, IReadOnlyList<string> footprint)
     {
         try
         {
@@ -217,6 +274,12 @@ internal sealed partial class Container
         catch (TaskException e)
         {
             services.Log.Error($"cannot remove what the failed creation of {id} left: {e.Message}");
+        }
+
+        // A runtime that was killed half-way has no state yet that leads to its cgroup.
+        foreach (var left in await CgroupFootprint.RemoveAsync(footprint).ConfigureAwait(false))
+        {
+            services.Log.Error($"cannot remove the cgroup {left} of the failed creation of {id}");
         }
     }
 

@@ -1,5 +1,6 @@
 using Containerd;
 using Shim.Interop;
+using Shim.Rootfs;
 using Shim.Runtime;
 
 namespace Shim.Tasks;
@@ -39,6 +40,9 @@ internal sealed partial class Container
     private async Task RemoveAsync()
     {
         await EndInitAsync().ConfigureAwait(false);
+
+        // A runtime that hangs in another verb has nothing to do any more, and we would wait for its turn.
+        await _abandoned.CancelAsync().ConfigureAwait(false);
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, CancellationToken.None).ConfigureAwait(false);
 
         // Also what an init without a pid namespace of its own left behind.
@@ -52,12 +56,23 @@ internal sealed partial class Container
             // Somebody has removed it behind our back, which is what we wanted.
         }
 
+        if (HasRootfs)
+        {
+            RootfsMounts.UnmountAll(RootfsOf(_bundle));
+        }
+
         await DrainAllAsync().ConfigureAwait(false);
         List<ManagedProcess> processes;
         Task journaled;
         lock (_lock)
         {
-            processes = [.. _execs.Values, _init];
+            // A named one whose pid was given again is only found by its name.
+            processes = [.. _execs.Values.Concat(_named.Values.Select(named => named.Process).OfType<ManagedProcess>()).Distinct(), _init];
+            foreach (var named in _named.Values)
+            {
+                named.Abandon(TaskException.NotFound($"container {Id} was deleted"));
+            }
+
             foreach (var process in processes.Where(process => !process.IsInit))
             {
                 _ = Forget_NeedsLock(process);
@@ -68,6 +83,7 @@ internal sealed partial class Container
         }
 
         _oom.Dispose();
+        DropHeldSignals();
         foreach (var process in processes)
         {
             process.Dispose();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Containerd;
 using Shim.Runtime;
 using Shim.Stdio;
@@ -14,7 +15,7 @@ internal sealed partial class Container
     internal async Task<ManagedProcess> ExecAsync(ExecSpec spec, StreamAddresses addresses, CancellationToken cancellationToken)
     {
         using var turn = await _verbs.EnterAsync(exclusive: false, s_turnLimit, cancellationToken).ConfigureAwait(false);
-        return await ConcludeAsync(InitEvent.Exec, () => AddInTurnAsync(spec with { Terminal = addresses.Terminal }, addresses)).ConfigureAwait(false);
+        return await ConcludeAsync(InitEvent.Exec, () => AddInTurnAsync(spec with { Terminal = addresses.Terminal }, addresses, null)).ConfigureAwait(false);
     }
 
     /// <summary>Forgets an ended exec. FailedPrecondition while it runs; NotFound when it is gone already.</summary>
@@ -30,12 +31,7 @@ internal sealed partial class Container
             }
 
             process = _execs.GetValueOrDefault(pid) ?? throw TaskException.NotFound($"container {Id} has no process {pid} that was started through the API");
-            if (ExecStates.TryNext(StateOf_NeedsLock(process), ExecEvent.Delete) is null)
-            {
-                throw TaskException.Precondition($"cannot delete process {pid} of container {Id}: it is running");
-            }
-
-            deletion = process.Deletion ??= ForgetAsync(process, drain: true);
+            deletion = Delete_NeedsLock(process);
         }
 
         // Only this caller's waiting can be cancelled.
@@ -43,11 +39,19 @@ internal sealed partial class Container
         return process.Exit!;
     }
 
-    private async Task<ManagedProcess> AddInTurnAsync(ExecSpec spec, StreamAddresses addresses)
+    private void RequireExec_NeedsLock()
+    {
+        if (!(ExecBeforeStart && _state == InitState.Created))
+        {
+            _ = InitStates.Next(_state, InitEvent.Exec, Id);
+        }
+    }
+
+    private async Task<ManagedProcess> AddInTurnAsync(ExecSpec spec, StreamAddresses addresses, NamedExec? named)
     {
         lock (_lock)
         {
-            _ = InitStates.Next(_state, InitEvent.Exec, Id);
+            RequireExec_NeedsLock();
 
             // From here on the exit of init is held back until this one is known to run or to have failed.
             _execsStarting++;
@@ -55,7 +59,7 @@ internal sealed partial class Container
 
         try
         {
-            return await AddAsync(spec, addresses).ConfigureAwait(false);
+            return await AddAsync(spec, addresses, named).ConfigureAwait(false);
         }
         finally
         {
@@ -67,14 +71,14 @@ internal sealed partial class Container
         }
     }
 
-    private async Task<ManagedProcess> AddAsync(ExecSpec spec, StreamAddresses addresses)
+    private async Task<ManagedProcess> AddAsync(ExecSpec spec, StreamAddresses addresses, NamedExec? named)
     {
         var streams = ProcessStreams.Open(addresses, _services.Streams, Id);
         try
         {
             await streams.StartLoggersAsync(_abandoned.Token).ConfigureAwait(false);
             var (json, description) = _bundle.ForExec(spec with { ConsoleSize = streams.ConsoleSize });
-            if (_bundle.HostIdentity(description.Uid, description.Gid) is var (user, group))
+            if ((StreamOwner ?? _bundle.HostIdentity(description.Uid, description.Gid)) is var (user, group))
             {
                 streams.GiveTo(user, group);
             }
@@ -85,13 +89,13 @@ internal sealed partial class Container
             var pid = await RunAsync(_services, _runtime, streams, anticipation, (pidFile, consoleSocket) =>
                 RuntimeCommand.Exec(Id, OciRuntime.PathOf(processFile), pidFile, consoleSocket, Stdio(streams)), _abandoned.Token).ConfigureAwait(false);
             await ExecutedAsync(pid).ConfigureAwait(false);
-            var process = new ManagedProcess(pid, false, description, streams) { StartedAt = DateTimeOffset.UtcNow };
+            var process = new ManagedProcess(pid, false, description, streams) { StartedAt = DateTimeOffset.UtcNow, ExecId = named?.Id ?? "" };
             ManagedProcess? previous;
             Task journaled;
             lock (_lock)
             {
-                // The kernel has given the pid of an ended exec again. The pid is the name in the API, so the old one has to go.
-                previous = _execs.GetValueOrDefault(pid);
+                // The kernel has given the pid of an ended exec again. Where the pid is its name, the old one has to go.
+                previous = _execs.GetValueOrDefault(pid) is { ExecId: "" } nameless ? nameless : null;
                 if (previous is not null)
                 {
                     _ = Forget_NeedsLock(previous);
@@ -99,7 +103,15 @@ internal sealed partial class Container
 
                 _execs[pid] = process;
                 _execsRunning++;
-                _ = Append(TaskEventType.ExecAdded, process);
+                if (named is null)
+                {
+                    _ = Append(TaskEventType.ExecAdded, process);
+                }
+                else
+                {
+                    named.Process = process;
+                }
+
                 journaled = Append(TaskEventType.Start, process);
             }
 
@@ -115,6 +127,17 @@ internal sealed partial class Container
             streams.Dispose();
             throw;
         }
+    }
+
+    private Task Delete_NeedsLock(ManagedProcess process)
+    {
+        if (ExecStates.TryNext(StateOf_NeedsLock(process), ExecEvent.Delete) is null)
+        {
+            var name = process.ExecId.Length > 0 ? process.ExecId : process.Pid.ToString(CultureInfo.InvariantCulture);
+            throw TaskException.Precondition($"cannot delete process {name} of container {Id}: it is running");
+        }
+
+        return process.Deletion ??= ForgetAsync(process, drain: true);
     }
 
     private async Task ForgetAsync(ManagedProcess process, bool drain)
@@ -147,6 +170,11 @@ internal sealed partial class Container
         if (_execs.GetValueOrDefault(process.Pid) == process)
         {
             _execs.Remove(process.Pid);
+        }
+
+        if (_named.TryGetValue(process.ExecId, out var named) && named.Process == process)
+        {
+            _named.Remove(process.ExecId);
         }
 
         return Append(TaskEventType.Delete, process);

@@ -31,18 +31,37 @@ internal sealed partial class Container
             }
         }
 
+        if (HoldWhilePaused(managed?.Pid ?? pid, signal))
+        {
+            return;
+        }
+
         if (managed is null)
         {
             SignalStranger(pid, signal);
+            ReleaseIfFrozen(false, pid, signal);
         }
-        else if (managed.Identity?.Signal(signal) != true)
+        else
         {
-            throw TaskException.NotFound($"process {managed.Pid} of container {Id}: process already finished");
+            SignalManaged(managed, signal);
+        }
+    }
+
+    private void SignalManaged(ManagedProcess process, int signal)
+    {
+        if (process.Identity?.Signal(signal) != true)
+        {
+            throw TaskException.NotFound($"process {process.Pid} of container {Id}: process already finished");
         }
 
+        ReleaseIfFrozen(process.IsInit, process.Pid, signal);
+    }
+
+    private void ReleaseIfFrozen(bool isInit, int pid, int signal)
+    {
         if (signal == Libc.SIGKILL && _cgroup is { IsFrozen: true } frozen)
         {
-            ReleaseKilled(managed == _init, managed?.Pid ?? pid, frozen);
+            ReleaseKilled(isInit, pid, frozen);
         }
     }
 
@@ -58,9 +77,56 @@ internal sealed partial class Container
             return;
         }
 
-        foreach (var pid in _cgroup?.Processes() ?? [_init.Pid])
+        if (_cgroup is null)
         {
-            _ = TrySignalMember(pid, signal);
+            _ = _init.Identity?.Signal(signal);
+            return;
+        }
+
+        foreach (var pid in _cgroup.Processes())
+        {
+            if (IsForming(pid))
+            {
+                _ = SignalFormedAsync(pid, signal);
+            }
+            else if (!HoldWhilePaused(pid, signal))
+            {
+                _ = TrySignalMember(pid, signal);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Whether a process is one that an exec is about to add: in the container already, but the runtime's own program still, which a signal
+    /// would end, and the exec would fail. Its parent is the runtime, or the shim once that has ended; that of a process which the
+    /// container has forked is in the container.
+    /// </summary>
+    private bool IsForming(int pid)
+    {
+        lock (_lock)
+        {
+            if (_execsStarting == 0 || pid == _init.Pid || _execs.ContainsKey(pid))
+            {
+                return false;
+            }
+        }
+
+        return ProcFs.AwaitsExec(pid) && ProcFs.Parent(pid) is { } parent && !_cgroup!.Contains(parent);
+    }
+
+    /// <summary>A signal for all reaches a process that is being formed when it has become what it is to be.</summary>
+    private async Task SignalFormedAsync(int pid, int signal)
+    {
+        // The number cannot come to mean another process while it is open.
+        using var process = PidFd.TryOpen(pid);
+        if (process is not null && IsForming(pid))
+        {
+            await ExecutedAsync(pid).ConfigureAwait(false);
+        }
+
+        if (process is not null && _cgroup!.Contains(pid))
+        {
+            _ = process.Signal(signal);
         }
     }
 

@@ -33,6 +33,9 @@ internal sealed partial class Container
     private readonly ManagedProcess _init;
     private readonly Cgroup? _cgroup;
     private readonly bool _ownPidNamespace;
+
+    // The command line of init while it is the runtime's own program still.
+    private string[] WaitingInit { get; init; } = [];
     private readonly OomKills _oom;
     private readonly VerbGate _verbs = new();
     private readonly CancellationTokenSource _abandoned = new();
@@ -61,8 +64,20 @@ internal sealed partial class Container
 
     internal string Id { get; }
 
+    private (uint User, uint Group)? StreamOwner { get; init; }
+
+    private bool ExecBeforeStart { get; init; }
+
+    private bool HasRootfs { get; init; }
+
     /// <summary>The bundle's directory, as the creator named it.</summary>
     internal string BundleDirectory => _bundle.Directory;
+
+    /// <summary>Its events.</summary>
+    internal Journal Journal => _services.Journal;
+
+    /// <summary>Its cgroup, if it has one of its own.</summary>
+    internal Cgroup? Cgroup => _cgroup;
 
     /// <summary>Host pid of the init process.</summary>
     internal int InitPid => _init.Pid;
@@ -87,14 +102,15 @@ internal sealed partial class Container
     }
 
     /// <summary>Sets the size of a process's terminal. Pid 0 is init.</summary>
-    internal void Resize(int pid, int width, int height)
+    internal void Resize(int pid, int width, int height) => Resize(FindRunning(pid), width, height);
+
+    private void Resize(ManagedProcess process, int width, int height)
     {
         if (width is < 1 or > ushort.MaxValue || height is < 1 or > ushort.MaxValue)
         {
             throw TaskException.Invalid($"a terminal cannot be {width}x{height}");
         }
 
-        var process = FindRunning(pid);
         if (!process.Streams.HasTerminal)
         {
             throw TaskException.Precondition($"cannot resize process {process.Pid} of container {Id}: it has no terminal");
@@ -123,10 +139,19 @@ internal sealed partial class Container
     internal async Task UpdateAsync(string bundleDirectory, CancellationToken cancellationToken)
     {
         var (resources, limitsMemory) = Bundle.ReadResources(bundleDirectory);
+        await UpdateAsync(resources, limitsMemory, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Applies the resources of an OCI `linux.resources` object, as JSON.</summary>
+    internal Task UpdateResourcesAsync(ReadOnlyMemory<byte> resources, CancellationToken cancellationToken) =>
+        UpdateAsync(resources, Bundle.LimitsMemoryOf(resources), cancellationToken);
+
+    private async Task UpdateAsync(ReadOnlyMemory<byte> resources, bool limitsMemory, CancellationToken cancellationToken)
+    {
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
         Require(InitEvent.Update);
         using var file = Interop.Fd.Memory("resources");
-        RandomAccess.Write(file, resources, 0);
+        RandomAccess.Write(file, resources.Span, 0);
         await ConcludeAsync(InitEvent.Update, () => _runtime.RunAsync(RuntimeCommand.Update(Id, OciRuntime.PathOf(file)), _abandoned.Token)).ConfigureAwait(false);
         if (limitsMemory)
         {
@@ -134,6 +159,34 @@ internal sealed partial class Container
         }
 
         await JournaledAsync(Append(TaskEventType.Update, _init)).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Writes the container to disk through the runtime and CRIU; with <see cref="CheckpointSpec.Exit"/> its processes end with it.
+    /// FailedPrecondition, in the runtime's words, where the kernel or CRIU cannot.
+    /// </summary>
+    internal async Task CheckpointAsync(CheckpointSpec spec, CancellationToken cancellationToken)
+    {
+        using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
+        Require(InitEvent.Checkpoint);
+        Directory.CreateDirectory(spec.ImagePath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        try
+        {
+            // Not abandoned when init ends: a checkpoint may well end it.
+            await ConcludeAsync(InitEvent.Checkpoint, () => _runtime.RunAsync(RuntimeCommand.Checkpoint(Id, spec), CancellationToken.None)).ConfigureAwait(false);
+        }
+        catch (TaskException e) when (e.Kind is ErrorKind.RuntimeFailed or ErrorKind.InvalidArgument)
+        {
+            throw new TaskException(ErrorKind.Precondition, $"cannot checkpoint container {Id}: {e.Message}", e);
+        }
+
+        Task journaled;
+        lock (_lock)
+        {
+            journaled = _services.Journal.Append(new TaskEvent(TaskEventType.Checkpoint, Id, _init.Pid, true) { Checkpoint = spec.ImagePath });
+        }
+
+        await JournaledAsync(journaled).ConfigureAwait(false);
     }
 
     /// <summary>Freezes every process of the container.</summary>
@@ -162,14 +215,33 @@ internal sealed partial class Container
     {
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
         Require(what);
-        await ConcludeAsync(what, () => _runtime.RunAsync(command, _abandoned.Token)).ConfigureAwait(false);
+        try
+        {
+            await ConcludeAsync(what, () => _runtime.RunAsync(command, _abandoned.Token)).ConfigureAwait(false);
+        }
+        catch (TaskException) when (what == InitEvent.Pause)
+        {
+            // Killed half-way it may have frozen some or all: nobody would know why nothing moves any more.
+            _cgroup?.Thaw();
+            throw;
+        }
+        catch (TaskException e) when (State == InitState.Paused && _cgroup is { IsFrozen: false })
+        {
+            // It was killed after it had done it. Asked again it would refuse, and the container would be paused for ever.
+            _services.Log.Error($"the runtime failed, but container {Id} goes on: {e.Message}");
+        }
+
         Task journaled;
+        (Processes.PidFd, int)[] held;
         lock (_lock)
         {
             // It may have ended while the runtime worked.
             _state = InitStates.Next(_state, what, Id);
             journaled = Append(happened, _init);
+            held = TakeHeldSignals_NeedsLock();
         }
+
+        Send(held);
 
         await JournaledAsync(journaled).ConfigureAwait(false);
     }
@@ -238,6 +310,7 @@ internal sealed partial class Container
         {
             // Who finds the journal without its shim needs more than a number to find the process.
             Trace = type is TaskEventType.Create or TaskEventType.ExecAdded ? process.Streams.TraceOf(process.Pid) : null,
+            ExecId = process.ExecId,
         });
 
     /// <summary>

@@ -46,11 +46,11 @@ internal sealed class History
                 Add();
                 break;
             case TaskEventType.Start:
-                _processes[what.Pid] = process! with { StartedAt = what.Time };
+                _processes[what.Pid] = (process ?? Unknown()) with { StartedAt = what.Time };
                 State = what.Init && State == InitState.Created ? InitState.Running : State;
                 break;
             case TaskEventType.Exit:
-                _processes[what.Pid] = process! with { Exit = what.Exit };
+                _processes[what.Pid] = (process ?? Unknown()) with { Exit = what.Exit };
                 State = what.Init ? InitState.Stopped : State;
                 break;
             case TaskEventType.Delete when what.Init:
@@ -70,7 +70,10 @@ internal sealed class History
                 break;
         }
 
-        void Add() => _processes[what.Pid] = new PastProcess(what.Pid, what.Init, what.Trace ?? s_noTrace, what.Time);
+        void Add() => _processes[what.Pid] = Unknown();
+
+        // Where the journal is damaged, the line that tells how to find the process may be missing.
+        PastProcess Unknown() => new(what.Pid, what.Init, what.Trace ?? s_noTrace, what.Time);
     }
 
     private static readonly ProcessTrace s_noTrace = new(0, new StreamAddresses("", "", "", false), "", "");

@@ -20,6 +20,7 @@ internal enum InitEvent
     Resume,
     Update,
     Exec,
+    Checkpoint,
     Signal,
     Exit,
     Delete,
@@ -36,6 +37,7 @@ internal static class InitStates
         (InitState.Paused, InitEvent.Resume) => InitState.Running,
         (InitState.Created or InitState.Running or InitState.Paused, InitEvent.Update or InitEvent.Signal) => state,
         (InitState.Running, InitEvent.Exec) => state,
+        (InitState.Running or InitState.Paused, InitEvent.Checkpoint) => state,
         (InitState.Created or InitState.Running or InitState.Paused, InitEvent.Exit) => InitState.Stopped,
 
         // A late report changes nothing.
@@ -65,6 +67,7 @@ internal static class InitStates
         InitEvent.Resume => "resume",
         InitEvent.Update => "update",
         InitEvent.Exec => "start a process in",
+        InitEvent.Checkpoint => "checkpoint",
         InitEvent.Signal => "signal",
         InitEvent.Delete => "delete",
         _ => "end",

@@ -29,6 +29,29 @@ internal sealed class LineLog : IDisposable
     /// <summary>Bytes of complete lines.</summary>
     internal long Length => Volatile.Read(ref _length);
 
+    /// <summary>Where the file was cut when it was opened, and how much of a torn last line that was.</summary>
+    internal (long Offset, long Bytes) Cut { get; private init; }
+
+    /// <summary>A file that was just written: nothing but <paramref name="length"/> bytes of complete lines. The log owns it.</summary>
+    internal static LineLog Of(SafeFileHandle file, string path, long length) => new(file, path, length);
+
+    /// <summary>Opens a file that is only to be read, and is left as it is: a torn last line is not seen.</summary>
+    internal static LineLog OpenForReading(string path)
+    {
+        var file = Fd.Open(path, Libc.O_RDONLY | Libc.O_NOFOLLOW);
+        try
+        {
+            var size = RandomAccess.GetLength(file);
+            var complete = EndOfLastLine(file, size);
+            return new LineLog(file, path, complete) { Cut = (complete, size - complete) };
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Opens or creates (0600) the file and cuts off a torn last line.</summary>
     internal static LineLog Open(string path)
     {
@@ -42,7 +65,7 @@ internal sealed class LineLog : IDisposable
                 RandomAccess.SetLength(file, complete);
             }
 
-            return new LineLog(file, path, complete);
+            return new LineLog(file, path, complete) { Cut = (complete, size - complete) };
         }
         catch
         {
@@ -67,11 +90,12 @@ internal sealed class LineLog : IDisposable
             {
                 RandomAccess.Write(_file, bytes, _length);
             }
-            catch
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                // A short write would leave half a line for the next append to continue.
-                RandomAccess.SetLength(_file, _length);
-                throw;
+                CutTo(_length);
+
+                // Of a file that was opened by its descriptor .NET does not know the name.
+                throw new IOException($"write {_path}: {e.Message}", e) { HResult = e.HResult };
             }
 
             Volatile.Write(ref _length, _length + bytes.Length);
@@ -112,6 +136,19 @@ internal sealed class LineLog : IDisposable
         }
 
         growth?.TrySetResult();
+    }
+
+    /// <summary>A short write would leave half a line for the next append to continue.</summary>
+    private void CutTo(long length)
+    {
+        try
+        {
+            RandomAccess.SetLength(_file, length);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Then the next append writes over it.
+        }
     }
 
     private static long EndOfLastLine(SafeFileHandle file, long size)

@@ -16,6 +16,9 @@ internal sealed class ManagedProcess(int pid, bool isInit, ProcessSpec spec, Pro
 
     internal bool IsInit { get; } = isInit;
 
+    /// <summary>The name that its creator gave it; empty for the init, and where execs go by their pids.</summary>
+    internal string ExecId { get; init; } = "";
+
     internal ProcessSpec Spec { get; } = spec;
 
     internal ProcessStreams Streams { get; } = streams;

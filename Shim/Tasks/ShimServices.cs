@@ -29,9 +29,12 @@ internal sealed record ShimServices(
     /// <summary>How long a deletion waits for output that nobody has read yet.</summary>
     internal required TimeSpan DrainLimit { get; init; }
 
+    /// <summary>Whether the runtime is to ask systemd for cgroups instead of making them.</summary>
+    internal bool SystemdCgroup { get; init; }
+
     /// <summary>A file name in the state directory that no other call of the runtime uses.</summary>
     internal string NewFile(string suffix) => Path.Combine(StateDirectory, $"{Interlocked.Increment(ref _files)}.{suffix}");
 
     /// <summary>The runtime that a request asks for.</summary>
-    internal OciRuntime Runtime(string name) => new(Reaper, name.Length > 0 ? name : DefaultRuntime, RuntimeRoot);
+    internal OciRuntime Runtime(string name) => new(Reaper, name.Length > 0 ? name : DefaultRuntime, RuntimeRoot, SystemdCgroup);
 }

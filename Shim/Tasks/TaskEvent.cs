@@ -13,6 +13,7 @@ internal enum TaskEventType
     Pause,
     Resume,
     Update,
+    Checkpoint,
     Delete,
 }
 
@@ -28,6 +29,12 @@ internal sealed record TaskEvent(TaskEventType Type, string ContainerId, int Pid
     internal long Sequence { get; init; }
 
     internal DateTimeOffset Time { get; init; }
+
+    /// <summary>The name that its creator gave to an added process; empty where processes go by their pids.</summary>
+    internal string ExecId { get; init; } = "";
+
+    /// <summary>Where the checkpoint lies, for <see cref="TaskEventType.Checkpoint"/>.</summary>
+    internal string Checkpoint { get; init; } = "";
 
     /// <summary>
     /// What a successor of this shim needs to find the process and its streams again, with the event that adds the process. Only in the journal.

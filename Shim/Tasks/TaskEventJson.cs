@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using Shim.Processes;
 using Shim.Stdio;
@@ -28,6 +29,8 @@ internal static class TaskEventJson
             json.WriteString("id"u8, e.ContainerId);
             json.WriteNumber("pid"u8, e.Pid);
             json.WriteBoolean("init"u8, e.Init);
+            WriteUnlessEmpty(json, "exec"u8, e.ExecId);
+            WriteUnlessEmpty(json, "checkpoint"u8, e.Checkpoint);
             if (e.Exit is { } exit)
             {
                 json.WriteStartObject("exit"u8);
@@ -62,6 +65,24 @@ internal static class TaskEventJson
         return buffer.WrittenMemory;
     }
 
+    /// <summary>No event is shorter than this.</summary>
+    internal const int MinLineBytes = 64;
+
+    /// <summary>Reads a line back; false for anything that <see cref="Write"/> would not have written.</summary>
+    internal static bool TryRead(ReadOnlyMemory<byte> line, [NotNullWhen(true)] out TaskEvent? e)
+    {
+        try
+        {
+            e = Read(line);
+            return true;
+        }
+        catch (InvalidDataException)
+        {
+            e = null;
+            return false;
+        }
+    }
+
     /// <summary>Reads a line back. Throws <see cref="InvalidDataException"/> for anything that <see cref="Write"/> would not have written.</summary>
     internal static TaskEvent Read(ReadOnlyMemory<byte> line)
     {
@@ -78,12 +99,22 @@ internal static class TaskEventJson
             {
                 Sequence = root.GetProperty("seq"u8).GetInt64(),
                 Time = root.GetProperty("time"u8).GetDateTimeOffset(),
+                ExecId = root.TryGetProperty("exec"u8, out var exec) ? exec.GetString() ?? "" : "",
+                Checkpoint = root.TryGetProperty("checkpoint"u8, out var checkpoint) ? checkpoint.GetString() ?? "" : "",
                 Trace = root.TryGetProperty("process"u8, out var trace) ? ReadTrace(trace) : null,
             };
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or ArgumentException or FormatException or InvalidOperationException)
         {
             throw new InvalidDataException($"not a journal line: {e.Message}", e);
+        }
+    }
+
+    private static void WriteUnlessEmpty(Utf8JsonWriter json, ReadOnlySpan<byte> name, string text)
+    {
+        if (text.Length > 0)
+        {
+            json.WriteString(name, text);
         }
     }
 
