@@ -11,6 +11,8 @@ internal sealed class GrpcApplication(Dictionary<string, RouteEndpoint> endpoint
 {
     private const string Unimplemented = "12";
 
+    private readonly RequestBudget _budget = new();
+
     /// <inheritdoc/>
     public HttpContext CreateContext(IFeatureCollection contextFeatures)
     {
@@ -26,7 +28,7 @@ internal sealed class GrpcApplication(Dictionary<string, RouteEndpoint> endpoint
         if (endpoints.TryGetValue(context.Request.Path.Value ?? "", out var endpoint))
         {
             context.SetEndpoint(endpoint);
-            return endpoint.RequestDelegate!(context);
+            return CallAsync(endpoint.RequestDelegate!, context);
         }
 
         // What gRPC expects for a method that the server does not have: headers only, HTTP 200.
@@ -34,6 +36,12 @@ internal sealed class GrpcApplication(Dictionary<string, RouteEndpoint> endpoint
         context.Response.Headers["grpc-status"] = Unimplemented;
         context.Response.Headers["grpc-message"] = $"unknown method {Uri.EscapeDataString(context.Request.Path.Value ?? "")}";
         return Task.CompletedTask;
+    }
+
+    private async Task CallAsync(RequestDelegate call, HttpContext context)
+    {
+        using var body = _budget.Apply(context.Features, context.Request.BodyReader);
+        await call(context).ConfigureAwait(false);
     }
 
     /// <inheritdoc/>

@@ -53,7 +53,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         });
 
     public override Task<ExecResponse> Exec(ExecRequest request, ServerCallContext context) =>
-        ChangeAsync(context, $"exec {(request.Args.Count > 0 ? request.Args[0] : "")}", async () =>
+        ChangeAsync(context, $"exec {Short(request.Args.Count > 0 ? request.Args[0] : "")}", async () =>
         {
             var container = tasks.Container;
             var process = await container.ExecAsync(Messages.ToSpec(request), Messages.ToAddresses(request), context.CancellationToken).ConfigureAwait(false);
@@ -171,6 +171,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
     public override Task<AdoptResponse> Adopt(AdoptRequest request, ServerCallContext context) =>
         ChangeAsync(context, $"adopt {request.Id}", async () =>
         {
+            tasks.Services.Journal.ContinueAfter((long)Math.Min(request.AfterSequence, long.MaxValue / 2));
             var container = await tasks.AdoptAsync(request.Id, request.Bundle, request.Runtime).ConfigureAwait(false);
             return new AdoptResponse { Pid = (uint)container.InitPid };
         });
@@ -178,6 +179,12 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
     public override Task<Empty> Collected(CollectedRequest request, ServerCallContext context) => Answer(() =>
     {
         tasks.Container.Collected(ToPid(request.Pid), (int)request.WaitStatus);
+        return s_empty;
+    });
+
+    public override Task<Empty> Recorded(RecordedRequest request, ServerCallContext context) => Answer(() =>
+    {
+        tasks.Services.Journal.Recorded((long)Math.Min(request.Sequence, long.MaxValue));
         return s_empty;
     });
 
@@ -272,6 +279,8 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
 
         return new RpcException(ErrorKinds.ToStatus(e));
     }
+
+    private static string Short(string text) => text.Length <= 100 ? text : string.Concat(text.AsSpan(0, 100), "...");
 
     // Beyond int no process exists, so such a number names none; -1 and the like must never reach a system call.
     private static int ToPid(uint pid) => pid <= int.MaxValue ? (int)pid : throw TaskException.NotFound($"there is no process {pid}");

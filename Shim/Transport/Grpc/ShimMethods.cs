@@ -42,6 +42,7 @@ internal sealed class ShimMethods : IServiceMethodProvider<ShimGrpcService>
         Unary(context, "ReopenLogs", ReopenLogsRequest.Parser, Empty.Parser, static (s, r, c) => s.ReopenLogs(r, c));
         Unary(context, "Adopt", AdoptRequest.Parser, AdoptResponse.Parser, static (s, r, c) => s.Adopt(r, c));
         Unary(context, "Collected", CollectedRequest.Parser, Empty.Parser, static (s, r, c) => s.Collected(r, c));
+        Unary(context, "Recorded", RecordedRequest.Parser, Empty.Parser, static (s, r, c) => s.Recorded(r, c));
         Unary(context, "Info", InfoRequest.Parser, InfoResponse.Parser, static (s, r, c) => s.Info(r, c));
         Unary(context, "Dump", DumpRequest.Parser, DumpResponse.Parser, static (s, r, c) => s.Dump(r, c));
         Unary(context, "Shutdown", ShutdownRequest.Parser, Empty.Parser, static (s, r, c) => s.Shutdown(r, c));

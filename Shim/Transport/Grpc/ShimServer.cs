@@ -1,13 +1,10 @@
 using System.Diagnostics;
-using System.Net.Sockets;
 using Containerd;
 using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -23,61 +20,11 @@ namespace Shim.Transport.Grpc;
 /// </summary>
 internal static class ShimServer
 {
-    private const int SOL_SOCKET = 1;
-    private const int SO_PEERCRED = 17;
-
     /// <summary>Serves <paramref name="service"/> on a listening socket, which the server owns from now on.</summary>
     internal static async Task<KestrelServer> StartAsync(ulong listener, ShimGrpcService service, TaskLog log)
     {
         var services = BuildServices(service);
-        var options = new KestrelServerOptions { ApplicationServices = services, AddServerHeader = false };
-
-        // One connection carries a stream for every caller that waits for an exit: a limit would make further calls wait for those.
-        options.Limits.Http2.MaxStreamsPerConnection = int.MaxValue;
-        options.Limits.MinResponseDataRate = null;
-        options.Limits.MaxRequestBodySize = UnixChannel.MaxMessageBytes + 1024;
-        options.ListenHandle(listener, endPoint =>
-        {
-            endPoint.Protocols = HttpProtocols.Http2;
-            endPoint.Use(next => connection => IsAllowed(connection.Features.Get<IConnectionSocketFeature>()?.Socket, log) ? next(connection) : Task.CompletedTask);
-        });
-        var server = new KestrelServer(
-            Options.Create(options),
-            new SocketTransportFactory(Options.Create(new SocketTransportOptions()), NullLoggerFactory.Instance),
-            NullLoggerFactory.Instance);
-        await server.StartAsync(new GrpcApplication(Endpoints(services), services), CancellationToken.None).ConfigureAwait(false);
-        if (!KestrelHeartbeat.Stop(server))
-        {
-            log.Info("Kestrel's heartbeat was not found: this shim will wake up once a second");
-        }
-
-        return server;
-    }
-
-    // The socket's mode already keeps others out; this holds even if the directory was opened to them.
-    private static bool IsAllowed(Socket? socket, TaskLog log)
-    {
-        if (socket is null)
-        {
-            return false;
-        }
-
-        Span<byte> credentials = stackalloc byte[12];
-        if (socket.GetRawSocketOption(SOL_SOCKET, SO_PEERCRED, credentials) != credentials.Length)
-        {
-            return false;
-        }
-
-        // struct ucred: pid, uid, gid.
-        var pid = BitConverter.ToInt32(credentials);
-        var uid = BitConverter.ToUInt32(credentials[4..]);
-        if (uid == Interop.Libc.GetEffectiveUserId() || uid == 0)
-        {
-            return true;
-        }
-
-        log.Error($"refused a connection of process {pid}: its user {uid} is not ours");
-        return false;
+        return await BareKestrel.StartAsync(listener, new GrpcApplication(Endpoints(services), services), services, log).ConfigureAwait(false);
     }
 
     private static ServiceProvider BuildServices(ShimGrpcService service)
