@@ -16,9 +16,10 @@ internal sealed class Server
 {
     private const uint ChildUmask = 0x12;
 
-    // From SIGTERM for the container to its SIGKILL, when this shim is told to end.
-    private static readonly TimeSpan s_stopGrace = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_closeGrace = TimeSpan.FromSeconds(1);
+
+    // Of a shim that nobody but a person with a terminal has started: no supervisor will come and say that it has recorded the events.
+    private const long JournalSizeAlone = 1024 * 1024;
 
     private readonly TaskService _tasks;
     private readonly Listener _listener;
@@ -63,7 +64,7 @@ internal sealed class Server
         var services = new ShimServices(
             reaper,
             streams,
-            Journal.Open(Path.Combine(state, "journal"), log),
+            Journal.Open(Path.Combine(state, "journal"), log, options.ListenFd is null ? JournalSizeAlone : null),
             log,
             state,
             options.Runtime,
@@ -128,36 +129,7 @@ internal sealed class Server
     /// <summary>Told to end by a signal: the container goes first, because without a shim nobody would be its parent.</summary>
     private async Task StopAsync()
     {
-        var container = await _tasks.CloseAndTakeAsync().ConfigureAwait(false);
-        try
-        {
-            if (container is not null)
-            {
-                _log.Info($"asked to end: stopping container {container.Id}");
-                if (container.State is not InitState.Stopped)
-                {
-                    container.Signal(0, Libc.SIGTERM);
-                    await container.WaitAsync(0, CancellationToken.None).WaitAsync(s_stopGrace).ConfigureAwait(false);
-                }
-            }
-        }
-        catch (Exception e) when (e is TimeoutException or Containerd.TaskException)
-        {
-            // Did not listen, or was faster: removed below either way.
-        }
-
-        try
-        {
-            if (container is { State: not InitState.Deleted })
-            {
-                await container.DeleteAsync(CancellationToken.None).ConfigureAwait(false);
-            }
-        }
-        catch (Containerd.TaskException e)
-        {
-            _log.Error($"the container could not be removed: {e.Message}");
-        }
-
+        await OrderlyStop.RunAsync(_tasks, _log).ConfigureAwait(false);
         await EndAsync().ConfigureAwait(false);
     }
 

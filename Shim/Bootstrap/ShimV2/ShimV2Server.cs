@@ -1,0 +1,124 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using Shim.Interop;
+using Shim.Processes;
+using Shim.Stdio;
+using Shim.Tasks;
+using Shim.Transport.ShimV2;
+
+namespace Shim.Bootstrap.ShimV2;
+
+/// <summary>
+/// A shim that containerd drives: the same domain as under our own supervisor, with the task API on ttrpc (or gRPC) before it and containerd's event service
+/// behind it. Started by <see cref="StartAction"/>, with the listening socket as descriptor 3.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "It lives as long as the process.")]
+internal sealed class ShimV2Server
+{
+    private const int ListenDescriptor = 3;
+    private const uint ChildUmask = 0x12;
+    private static readonly TimeSpan s_answerGrace = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_eventGrace = TimeSpan.FromSeconds(5);
+
+    private readonly TaskService _tasks = new();
+    private readonly TaskLog _log;
+    private readonly string _socketPath;
+    private readonly EventForwarder _events;
+
+    // Held here, because a registration that is collected is one that ends.
+    private readonly List<PosixSignalRegistration> _registrations = [];
+    private ITaskServer? _server;
+    private int _ending;
+
+    private ShimV2Server(Daemon daemon, string socketPath, TaskLog log)
+    {
+        (_log, _socketPath) = (log, socketPath);
+        _events = new EventForwarder(SinkOf(daemon), daemon.Namespace, log);
+    }
+
+    /// <summary>Serves until Shutdown or a signal ends the process.</summary>
+    /// <param name="arguments">The command line.</param>
+    /// <param name="protocol">ttrpc or grpc.</param>
+    internal static int Run(ShimArguments arguments, string protocol)
+    {
+        // First of all: a parent that ignores SIGCHLD has handed that on to us, and the kernel would then throw every status away.
+        Libc.SetDefaultDisposition(Libc.SIGCHLD);
+        Libc.BecomeSubreaper();
+        _ = Libc.Umask(ChildUmask);
+        var daemon = Daemon.From(arguments);
+        var log = new TaskLog(arguments.Debug);
+        if (Libc.Fcntl(ListenDescriptor, Libc.F_SETFD, Libc.FD_CLOEXEC) == -1)
+        {
+            throw new FormatException("there is no listening socket as descriptor 3: containerd calls start, which makes it");
+        }
+
+        var server = new ShimV2Server(daemon, ShimSocket.PathOf(arguments.Socket), log);
+        var reaper = new Reaper(e => log.Error($"an exit could not be handled: {e}"));
+        server.Start(daemon, protocol, reaper, log);
+        log.Info($"shim {CommandLine.Version}, pid {Environment.ProcessId}, serves {daemon.Namespace}/{daemon.Id} by {protocol}");
+        reaper.Run();
+        return 0;
+    }
+
+    private static IEventSink? SinkOf(Daemon daemon) =>
+        daemon.TtrpcAddress.Length > 0 ? new TtrpcEventSink(ShimSocket.PathOf(daemon.TtrpcAddress))
+        : daemon.GrpcAddress.Length > 0 ? new GrpcEventSink(ShimSocket.PathOf(daemon.GrpcAddress))
+        : null;
+
+    private void Start(Daemon daemon, string protocol, Reaper reaper, TaskLog log)
+    {
+        var trim = new MemoryTrim();
+
+        // Who may create containers in containerd is root here: its shims run any logger. Ours still wants one that only root could have changed.
+        var streams = new StreamServices(reaper, log.Error) { Namespace = daemon.Namespace, Released = trim.Worked, LoggerDirectories = new(["/"]) };
+        var api = new TaskApi(_tasks, new ContainerHomes(reaper, streams, log, daemon.Namespace), _events, () => Begin(EndAsync));
+        _server = protocol == "grpc"
+            ? GrpcTaskServer.Start(ListenDescriptor, api, log, trim.Worked)
+            : TtrpcTaskServer.Start(ListenDescriptor, api, log, trim.Worked);
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        trim.Worked();
+    }
+
+    private void StopOn(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        Begin(async () =>
+        {
+            await OrderlyStop.RunAsync(_tasks, _log).ConfigureAwait(false);
+            await EndAsync().ConfigureAwait(false);
+        });
+    }
+
+    private void Begin(Func<Task> ending)
+    {
+        if (Interlocked.Exchange(ref _ending, 1) == 0)
+        {
+            _ = Task.Run(ending);
+        }
+    }
+
+    /// <summary>
+    /// Nobody finds this shim any more; then the last answers go out, and the last events. The name goes first, while it is certainly ours: a successor
+    /// takes it as soon as nobody listens.
+    /// </summary>
+    private async Task EndAsync()
+    {
+        try
+        {
+            if (_socketPath.Length > 0)
+            {
+                File.Delete(_socketPath);
+            }
+
+            await _server!.StopAsync(s_answerGrace).ConfigureAwait(false);
+            await _events.DrainAsync(s_eventGrace).ConfigureAwait(false);
+            _log.Info("ends");
+        }
+        finally
+        {
+            Environment.Exit(0);
+        }
+    }
+}
