@@ -17,6 +17,7 @@ internal sealed class SupervisorApi(
     Settings settings,
     ContainerRegistry registry,
     EventLog events,
+    Degradation degradation,
     IHostApplicationLifetime lifetime) : SupervisorService.SupervisorServiceBase
 {
     /// <inheritdoc/>
@@ -191,6 +192,7 @@ internal sealed class SupervisorApi(
             Stopped = (uint)counts.GetValueOrDefault(Containerd.V1.Status.Stopped),
             OldestSequence = events.OldestSequence,
             NewestSequence = events.NewestSequence,
+            Degraded = { degradation.Sentences },
         });
     }
 

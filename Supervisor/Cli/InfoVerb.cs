@@ -32,6 +32,7 @@ internal sealed class InfoVerb : Verb
             ("runtime root", info.RuntimeRoot),
             ("containers", $"{info.Containers} ({info.Running} running, {info.Paused} paused, {info.Created} created, {info.Stopped} stopped)"),
             ("events", info.NewestSequence == 0 ? "none yet" : $"{info.OldestSequence} to {info.NewestSequence}"),
+            .. info.Degraded.Select(sentence => ("degraded", sentence)),
         ]);
         return ExitCodes.Success;
     }

@@ -30,8 +30,9 @@ internal sealed class Adoption(ShimLauncher launcher, ProcessWatcher watcher, IL
         }
 
         // From here on every end is seen, and collected if we are the parent.
-        var orphans = track.RunningExecs.Select(pid => Orphan.TryOpenChild((int)pid, watcher))
+        var orphans = track.AllExecs.Select(pid => Orphan.TryOpenChild((int)pid, watcher))
             .Append(Orphan.TryOpen(record.InitPid, record.InitStartTime, watcher)).OfType<Orphan>().ToList();
+        watcher.CollectStrays();
         await RuntimeOrphans.AwaitAsync(record.ShimPid, container.Id, watcher);
         ShimLink? link = null;
         try
@@ -39,13 +40,9 @@ internal sealed class Adoption(ShimLauncher launcher, ProcessWatcher watcher, IL
             var process = launcher.Launch(container.Directory, record);
             ShimsLog.Started(logger, container.Id, process.Pid);
             link = new ShimLink(container, process, logger);
-            container.Directory.Write(container.Record = record with { ShimPid = process.Pid, ShimStartTime = process.StartTime });
+            container.Save(current => current! with { ShimPid = process.Pid, ShimStartTime = process.StartTime });
             link.StartPump();
-            await link.CallAsync(
-                "adopt",
-                Deadlines.Verb,
-                (client, options) => client.AdoptAsync(new AdoptRequest { Id = record.Id, Bundle = record.Bundle, Runtime = record.Runtime }, options),
-                CancellationToken.None);
+            await AskAsync(container, link);
         }
         catch (Exception e) when (e is TaskException or RpcException or IOException or InvalidOperationException)
         {
@@ -75,6 +72,18 @@ internal sealed class Adoption(ShimLauncher launcher, ProcessWatcher watcher, IL
 
         watcher.CollectStrays();
         return true;
+    }
+
+    /// <summary>Has a shim take the container over.</summary>
+    internal static async Task AskAsync(Container container, ShimLink link)
+    {
+        var record = container.Record!;
+        var request = new AdoptRequest { Id = record.Id, Bundle = record.Bundle, Runtime = record.Runtime, AfterSequence = container.ShimSequence };
+        await link.CallAsync(
+            "adopt",
+            Deadlines.Verb,
+            (client, options) => client.AdoptAsync(request, options),
+            CancellationToken.None);
     }
 
     private static async Task TellAsync(ShimLink link, Orphan orphan)

@@ -8,7 +8,8 @@ namespace Supervisor.Containers;
 /// <param name="Terminal">Whether <c>process.terminal</c> asks for a terminal.</param>
 /// <param name="Owners">Values of the annotation <c>containerd.io/owner</c>.</param>
 /// <param name="AdoptsLoss">Whether the annotation <c>containerd.io/on-shim-loss</c> says "adopt".</param>
-internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> Owners, bool AdoptsLoss)
+/// <param name="CgroupsPath"><c>linux.cgroupsPath</c>, if there is one.</param>
+internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> Owners, bool AdoptsLoss, string? CgroupsPath)
 {
     /// <summary>The annotation that says what becomes of the container when its shim is lost.</summary>
     internal const string LossAnnotation = "containerd.io/on-shim-loss";
@@ -50,7 +51,7 @@ internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> 
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw TaskException.Invalid($"read {config}: {Sentence(e.Message)}", e);
+            throw new TaskException(ErrorKinds.OfMachine(e) ?? ErrorKind.InvalidArgument, $"read {config}: {Sentence(e.Message)}", e);
         }
     }
 
@@ -89,7 +90,9 @@ internal sealed record Bundle(string Path, bool Terminal, IReadOnlyList<string> 
             "adopt" => true,
             var other => throw TaskException.Invalid($"read {path}/config.json: the annotation {LossAnnotation} is kill or adopt, not \"{other}\""),
         };
-        return new Bundle(path, terminal, owners, adopts);
+        var cgroupsPath = root.TryGetProperty("linux", out var linux) && linux.ValueKind == JsonValueKind.Object
+            && linux.TryGetProperty("cgroupsPath", out var cgroup) && cgroup.ValueKind == JsonValueKind.String ? cgroup.GetString() : null;
+        return new Bundle(path, terminal, owners, adopts, cgroupsPath);
     }
 
     private static string? Annotation(JsonElement root, string name) =>

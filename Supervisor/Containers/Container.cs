@@ -12,6 +12,9 @@ namespace Supervisor.Containers;
 internal sealed class Container
 {
     private readonly Lock _lock = new();
+
+    // Held while container.json is written: who changes it changes what is in it.
+    private readonly Lock _recordLock = new();
     private readonly EventLog _events;
     private TaskCompletionSource? _change;
     private ContainerTrack? _track;
@@ -36,7 +39,7 @@ internal sealed class Container
     internal ContainerDirectory Directory { get; }
 
     /// <summary>What is in container.json; null when that could not be read.</summary>
-    internal ContainerRecord? Record { get; set; }
+    internal ContainerRecord? Record { get; private set; }
 
     /// <summary>The shim; null while there is none to talk to.</summary>
     internal ShimLink? Link { get; set; }
@@ -54,10 +57,13 @@ internal sealed class Container
         {
             lock (_lock)
             {
-                return _deletion is { IsFaulted: false, IsCanceled: false };
+                return _deletion is { IsFaulted: false, IsCanceled: false } || Record is { Deleting: true };
             }
         }
     }
+
+    /// <summary>Whether it was created completely and its DELETED event is out: only remains of it can be there still.</summary>
+    internal bool HasDeleted => IsCommitted && Track is null;
 
     /// <summary>Whether its creation was completed.</summary>
     internal bool IsCommitted { get; set; }
@@ -70,6 +76,26 @@ internal sealed class Container
 
     /// <summary>The shim's number of the last of its events that was recorded; it outlives the container's deletion.</summary>
     internal ulong ShimSequence { get; private set; }
+
+    /// <summary>Takes a record that is on disk, or that could be put together without it.</summary>
+    internal void Remember(ContainerRecord record)
+    {
+        lock (_recordLock)
+        {
+            Record = record;
+        }
+    }
+
+    /// <summary>Writes container.json, and only then counts on it.</summary>
+    internal void Save(Func<ContainerRecord?, ContainerRecord> change)
+    {
+        lock (_recordLock)
+        {
+            var record = change(Record);
+            Directory.Write(record);
+            Record = record;
+        }
+    }
 
     /// <summary>Records an event of this container. One caller at a time: the shim's stream, or who takes over after its end.</summary>
     internal EventRecord Publish(EventRecord draft)
@@ -93,6 +119,9 @@ internal sealed class Container
         change?.TrySetResult();
         return record;
     }
+
+    /// <summary>Throws while events of this container could not be recorded.</summary>
+    internal void RequireRoom() => _events.RequireRoom(always: true);
 
     /// <summary>Completes once the shim's events up to <paramref name="shimSequence"/> are recorded.</summary>
     internal Task WaitForEventsAsync(ulong shimSequence, CancellationToken cancellationToken) =>

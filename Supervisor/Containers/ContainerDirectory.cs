@@ -20,7 +20,7 @@ internal sealed record ContainerDirectory(string Path, string SocketPath)
     /// <summary>Makes the directory; false when it is there already.</summary>
     internal bool Create()
     {
-        if (Directory.Exists(Path))
+        if (System.IO.Path.Exists(Path))
         {
             return false;
         }
@@ -33,6 +33,12 @@ internal sealed record ContainerDirectory(string Path, string SocketPath)
     internal void Write(ContainerRecord record)
     {
         var next = RecordPath + ".new";
+        if (Directory.Exists(RecordPath))
+        {
+            // Not ours, and it would be in the way for ever.
+            Directory.Delete(RecordPath, recursive: true);
+        }
+
         using (var file = new FileStream(next, new FileStreamOptions
         {
             Mode = FileMode.Create,
@@ -48,16 +54,36 @@ internal sealed record ContainerDirectory(string Path, string SocketPath)
     }
 
     /// <summary>Reads container.json; null when it is missing or is not what we write.</summary>
-    internal ContainerRecord? Read()
+    internal ContainerRecord? Read() => Read(out _);
+
+    /// <summary>As <see cref="Read()"/>; says what is wrong with a file that is there and is not what we write.</summary>
+    internal ContainerRecord? Read(out string? damage)
     {
         try
         {
-            return JsonSerializer.Deserialize(File.ReadAllBytes(RecordPath), ContainerJson.Default.ContainerRecord);
+            var record = JsonSerializer.Deserialize(File.ReadAllBytes(RecordPath), ContainerJson.Default.ContainerRecord);
+            if (record is { Bundle.Length: > 0, Runtime.Length: > 0, RuntimeRoot.Length: > 0, Owners: not null } && record.Id == System.IO.Path.GetFileName(Path))
+            {
+                damage = null;
+                return record;
+            }
+
+            damage = $"{RecordPath} is not about this container";
         }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            return null;
+            damage = null;
         }
+        catch (JsonException e)
+        {
+            damage = $"{RecordPath} is damaged: {e.Message}";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            damage = $"{RecordPath} cannot be read: {e.Message}";
+        }
+
+        return null;
     }
 
     /// <summary>Removes everything of the container. Until this has returned, the id is taken.</summary>

@@ -59,6 +59,16 @@ internal sealed record ContainerRecord
     public ulong InitStartTime { get; init; }
 
     /// <summary>
+    /// Directories of the container's cgroup, as far as its creation was to make them: what was there before is not ours to remove.
+    /// </summary>
+    [JsonPropertyName("cgroups")]
+    public IReadOnlyList<string> Cgroups { get; init; } = [];
+
+    /// <summary>Somebody wants it gone. What was begun is finished, by whichever supervisor.</summary>
+    [JsonPropertyName("deleting")]
+    public bool Deleting { get; init; }
+
+    /// <summary>
     /// False until the container has been created completely. Who finds it false knows that no client was ever told of this
     /// container, and undoes it.
     /// </summary>

@@ -21,6 +21,12 @@ internal static partial class ContainersLog
     [LoggerMessage(105, LogLevel.Error, "container {ContainerId}: cleaning up failed")]
     internal static partial void CleanUpFailed(ILogger logger, string containerId, Exception exception);
 
+    [LoggerMessage(106, LogLevel.Error, "container {ContainerId}: its cgroup {Path} cannot be removed")]
+    internal static partial void CgroupStays(ILogger logger, string containerId, string path);
+
+    [LoggerMessage(107, LogLevel.Warning, "container {ContainerId}: what is intended with it could not be written down: {Reason}")]
+    internal static partial void NotNoted(ILogger logger, string containerId, string reason);
+
     [LoggerMessage(110, LogLevel.Information, "recovery: container {ContainerId}: {Decision}")]
     internal static partial void Recovering(ILogger logger, string containerId, RecoveryDecision decision);
 
@@ -29,4 +35,16 @@ internal static partial class ContainersLog
 
     [LoggerMessage(112, LogLevel.Warning, "container {ContainerId} has events but no directory: it counts as deleted")]
     internal static partial void DirectoryMissing(ILogger logger, string containerId);
+
+    [LoggerMessage(130, LogLevel.Error, "container {ContainerId}: {Damage}")]
+    internal static partial void Damaged(ILogger logger, string containerId, string damage);
+
+    [LoggerMessage(131, LogLevel.Warning, "container {ContainerId}: what it was made from is lost; going on with what its shim (pid {Pid}) and the kernel know")]
+    internal static partial void RecordRebuilt(ILogger logger, string containerId, int pid);
+
+    [LoggerMessage(132, LogLevel.Warning, "{Path} is not a container's and is left alone")]
+    internal static partial void Stranger(ILogger logger, string path);
+
+    [LoggerMessage(133, LogLevel.Error, "container {ContainerId}: the loss of its shim cannot be dealt with now, trying again in {DelaySeconds} s: {Reason}")]
+    internal static partial void LossWaits(ILogger logger, string containerId, double delaySeconds, string reason);
 }

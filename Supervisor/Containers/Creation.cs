@@ -1,6 +1,7 @@
 using Containerd;
 using Containerd.Shim.V1;
 using Containerd.V1;
+using Shim.Cgroups;
 using Shim.Processes;
 using Supervisor.Daemon;
 using Supervisor.Events;
@@ -32,6 +33,7 @@ internal sealed class Creation(
         StreamAddress.Check(request.Stdout, "stdout");
         StreamAddress.Check(request.Stderr, "stderr");
         var bundle = await Bundle.ReadAsync(request.BundlePath, cancellationToken);
+        events.RequireRoom();
         var container = new Container(request.Id, root.OfContainer(request.Id), events);
         registry.Add(container);
         ProcessDetails init;
@@ -72,14 +74,14 @@ internal sealed class Creation(
             RuntimeRoot = settings.RuntimeRoot,
             AdoptsLoss = bundle.AdoptsLoss,
             CreatedAt = DateTime.UtcNow,
+            Cgroups = CgroupFootprint.Plan(container.Id, bundle.CgroupsPath),
         };
-        Write(container, record);
+        container.Save(_ => record);
 
         var process = launcher.Launch(container.Directory, record);
         container.Link = new ShimLink(container, process, logger);
         ShimsLog.Started(logger, container.Id, process.Pid);
-        record = record with { ShimPid = process.Pid, ShimStartTime = process.StartTime };
-        Write(container, record);
+        container.Save(_ => record = record with { ShimPid = process.Pid, ShimStartTime = process.StartTime });
 
         container.Link.StartPump();
 
@@ -103,7 +105,7 @@ internal sealed class Creation(
         var init = pids.Processes.First(process => process.Pid == created.Pid);
 
         // From here on the container is there, whether its creator still listens or not.
-        Write(container, record with { InitPid = (int)init.Pid, InitStartTime = ProcFs.StartTime((int)init.Pid) ?? 0, Complete = true });
+        container.Save(_ => record with { InitPid = (int)init.Pid, InitStartTime = ProcFs.StartTime((int)init.Pid) ?? 0, Complete = true });
         container.IsCommitted = true;
         return init;
     }
@@ -119,12 +121,6 @@ internal sealed class Creation(
             // The id stays taken until the next start of the supervisor, which tries again.
             ContainersLog.CleanUpFailed(logger, container.Id, e);
         }
-    }
-
-    private static void Write(Container container, ContainerRecord record)
-    {
-        container.Directory.Write(record);
-        container.Record = record;
     }
 
     private static CreateRequest ToShim(ContainerRecord record) => new()

@@ -1,14 +1,11 @@
 using Containerd;
 using Containerd.Shim.V1;
-using Containerd.V1;
 using Grpc.Core;
 using Shim.Interop;
-using Shim.Processes;
 using Supervisor.Daemon;
 using Supervisor.Events;
 using Supervisor.Shims;
 using EventType = Containerd.V1.EventType;
-using ShimContract = Containerd.Shim.V1.Shim;
 using Stopwatch = System.Diagnostics.Stopwatch;
 
 namespace Supervisor.Containers;
@@ -22,7 +19,9 @@ internal sealed class Recovery(
     ContainerRegistry registry,
     EventLog events,
     ProcessWatcher watcher,
+    StrayShims strays,
     Removal removal,
+    LostRecord lostRecord,
     ILogger<Recovery> logger)
 {
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
@@ -33,13 +32,11 @@ internal sealed class Recovery(
     {
         var clock = Stopwatch.StartNew();
         var containers = Directory.EnumerateDirectories(root.Containers)
-            .Select(path => new Container(Path.GetFileName(path), root.OfContainer(Path.GetFileName(path)), events))
+            .Where(IsContainer)
+            .Select(path => root.OfContainer(Path.GetFileName(path)))
+            .Select(directory => new Container(Path.GetFileName(directory.Path), directory, events, directory.Read()))
             .ToList();
-        foreach (var container in containers)
-        {
-            container.Record = container.Directory.Read();
-            registry.Add(container);
-        }
+        containers.ForEach(registry.Add);
 
         ForgetMissing(containers);
         var recoveries = containers.ConvertAll(container => RecoverAsync(container, cancellationToken));
@@ -54,13 +51,35 @@ internal sealed class Recovery(
         }
     }
 
+    private bool IsContainer(string path)
+    {
+        if (ContainerId.IsValid(Path.GetFileName(path)))
+        {
+            return true;
+        }
+
+        ContainersLog.Stranger(logger, path);
+        return false;
+    }
+
     private async Task RecoverAsync(Container container, CancellationToken cancellationToken)
     {
         try
         {
+            if (container.Record is null && await lostRecord.RebuildAsync(container, cancellationToken) is { } rebuilt)
+            {
+                container.Remember(rebuilt);
+            }
+
             var record = container.Record;
             var process = record is null ? null : ShimProcess.TryFind(record.ShimPid, record.ShimStartTime, watcher);
-            var decision = RecoveryPlan.Decide(record is not null, record?.Complete ?? false, process is not null, container.Track is not null);
+            if (process is null && record is { Complete: true } && container.Track is null && events.HasLostEvents)
+            {
+                removal.TellAgain(container);
+            }
+
+            var decision = RecoveryPlan.Decide(
+                record is not null, record?.Complete ?? false, record?.Deleting ?? false, process is not null, container.Track is not null);
             ContainersLog.Recovering(logger, container.Id, decision);
             container.IsCommitted = decision != RecoveryDecision.CleanUp;
             await Task.Yield();
@@ -71,11 +90,14 @@ internal sealed class Recovery(
                     await ReconnectAsync(container, process!, cancellationToken);
                     break;
                 case RecoveryDecision.SettleLoss:
-                    container.ShimEnd = removal.SettleLossAsync(container);
+                    container.ShimEnd = WithoutStraysAsync(container, removal.SettleLossAsync);
                     await container.ShimEnd;
                     break;
+                case RecoveryDecision.Delete:
+                    await DeleteAsync(container, process);
+                    break;
                 default:
-                    process ??= await FindByAskingAsync(container, cancellationToken);
+                    await strays.EndAsync(container.Directory, except: process?.Pid);
                     container.Link = process is null ? null : new ShimLink(container, process, logger);
                     if (container.Track is not null)
                     {
@@ -86,7 +108,7 @@ internal sealed class Recovery(
                     break;
             }
 
-            if (container.IsCommitted && container.Track is null)
+            if (container.HasDeleted)
             {
                 // A client may be deleting it right now, which comes to the same.
                 await container.DeleteOnce(() => removal.UndoAsync(container));
@@ -127,8 +149,20 @@ internal sealed class Recovery(
 
                 link.StartPump();
                 await container.WaitForEventsAsync(state.Sequence, cancellationToken).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
+                if (!state.Exists && !container.HasDeleted)
+                {
+                    // The former supervisor died between starting it and having it adopt the container of a lost one.
+                    await Adoption.AskAsync(container, link);
+                }
+
                 ShimsLog.Reconnected(logger, container.Id, process.Pid);
                 return;
+            }
+            catch (RpcException e) when (e.StatusCode is not (StatusCode.AlreadyExists or StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Cancelled))
+            {
+                // It cannot take the container over. Its end is a loss like any other.
+                ShimsLog.NotAdopted(logger, container.Id, e.Status.Detail);
+                process.Kill();
             }
             catch (Exception e) when (e is TaskException or RpcException or TimeoutException)
             {
@@ -142,26 +176,26 @@ internal sealed class Recovery(
         await container.ShimEnd;
     }
 
-    /// <summary>A supervisor that died between starting a shim and writing its pid down left one that only its socket leads to.</summary>
-    private async Task<ShimProcess?> FindByAskingAsync(Container container, CancellationToken cancellationToken)
+    private async Task WithoutStraysAsync(Container container, Func<Container, Task> settle)
     {
-        if (!File.Exists(container.Directory.SocketPath))
+        await strays.EndAsync(container.Directory);
+        await settle(container);
+    }
+
+    private async Task DeleteAsync(Container container, ShimProcess? process)
+    {
+        if (process is null)
         {
-            return null;
+            container.ShimEnd = WithoutStraysAsync(container, removal.SettleAsync);
+        }
+        else
+        {
+            var link = container.Link = new ShimLink(container, process, logger);
+            container.ShimEnd = removal.WatchShimAsync(container, link);
+            link.StartPump();
         }
 
-        using var channel = UnixChannel.Open(container.Directory.SocketPath);
-        try
-        {
-            var options = new CallOptions(deadline: DateTime.UtcNow + Deadlines.Read, cancellationToken: cancellationToken);
-            var info = await new ShimContract.ShimClient(channel).InfoAsync(new Containerd.Shim.V1.InfoRequest(), options);
-            return ShimProcess.TryFind((int)info.Pid, ProcFs.StartTime((int)info.Pid) ?? 0, watcher);
-        }
-        catch (RpcException)
-        {
-            // Nobody listens any more: the shim is gone, or never was.
-            return null;
-        }
+        await removal.DeleteAsync(container);
     }
 
     /// <summary>Containers whose directory was removed by hand: their events must come to an end all the same.</summary>
@@ -172,20 +206,23 @@ internal sealed class Recovery(
         {
             var track = events.Track(id)!;
             ContainersLog.DirectoryMissing(logger, id);
-            var draft = new EventRecord { Type = EventType.Deleted, ContainerId = id, Pid = track.InitPid, Init = true, Time = DateTime.UtcNow };
-            if (track.Exit is null)
+            var exit = LostExits.Unknown("the container's directory was removed");
+            foreach (var pid in track.AddedExecs)
             {
-                var exit = new ExitRecord
-                {
-                    Status = ExitStatus.UnknownCode,
-                    Reason = ExitReason.Unknown,
-                    Message = "the container's directory was removed",
-                    Time = DateTime.UtcNow,
-                };
-                events.Append(draft with { Type = EventType.Exited, Exit = exit });
+                events.Append(LostExits.Draft(id, EventType.Started, pid, init: false));
             }
 
-            events.Append(draft);
+            foreach (var pid in track.AllExecs)
+            {
+                events.Append(LostExits.Draft(id, EventType.Exited, pid, init: false) with { Exit = exit });
+            }
+
+            if (track.Exit is null)
+            {
+                events.Append(LostExits.Draft(id, EventType.Exited, track.InitPid, init: true) with { Exit = exit });
+            }
+
+            events.Append(LostExits.Draft(id, EventType.Deleted, track.InitPid, init: true));
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using Containerd;
 using Containerd.V1;
+using Shim.Cgroups;
 using Shim.Interop;
 using Shim.Processes;
 using Supervisor.Events;
@@ -14,27 +15,30 @@ namespace Supervisor.Containers;
 /// </summary>
 internal sealed class Removal(
     ContainerRegistry registry,
-    RuntimeCommand runtime,
+    Remains remains,
     ProcessWatcher watcher,
     Adoption adoption,
     Supervisor.Daemon.Metrics metrics,
     ILogger<Removal> logger)
 {
-    private const uint LostStatus = ExitStatus.UnknownCode;
     private const int LogTailBytes = 4096;
+
+    private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_lastRetry = TimeSpan.FromSeconds(10);
 
     /// <summary>
     /// Deletes a container that was created. Whoever comes while it is under way waits for the same deletion; it goes on when its
-    /// callers have given up.
+    /// callers have given up, and a supervisor that dies over it leaves it to its successor.
     /// </summary>
     internal Task DeleteAsync(Container container) => container.DeleteOnce(async () =>
     {
-        while (true)
+        Intend(container);
+        while (!container.HasDeleted)
         {
             var link = container.Link;
             if (link is not null && await AskShimToDeleteAsync(container, link))
             {
-                await EndShimAsync(container, link);
+                await AwaitLastEventsAsync(container, link);
                 break;
             }
 
@@ -45,6 +49,11 @@ internal sealed class Removal(
             }
 
             // A new shim has just taken it over: that one is to be asked.
+        }
+
+        if (container.Link is { Process.HasEnded: false } left)
+        {
+            await EndShimAsync(container, left);
         }
 
         await FinishAsync(container);
@@ -86,18 +95,31 @@ internal sealed class Removal(
             await ended.CancelAsync();
         }
 
-        var status = await link.Process.Ended;
+        var status = await link.Process.EndAsync();
         if (link.IsEnding)
         {
             ShimsLog.Ended(logger, container.Id, link.Process.Pid, Describe(status));
             return;
         }
 
-        metrics.CountLostShim();
-        ShimsLog.Lost(logger, container.Id, link.Process.Pid, Describe(status), LogTail(container));
         try
         {
             await link.StopPumpAsync();
+            await WithRoomAsync(container, () =>
+            {
+                PublishJournal(container);
+                return Task.CompletedTask;
+            });
+            if (container.HasDeleted)
+            {
+                // It was told to end by somebody else, and has ended in order: the container first. The rest is ours.
+                ShimsLog.Ended(logger, container.Id, link.Process.Pid, Describe(status));
+                _ = DeleteAsync(container);
+                return;
+            }
+
+            metrics.CountLostShim();
+            ShimsLog.Lost(logger, container.Id, link.Process.Pid, Describe(status), LogTail(container));
             await SettleLossAsync(container);
         }
         catch (Exception e)
@@ -107,8 +129,40 @@ internal sealed class Removal(
         }
     }
 
-    /// <summary>What is to be done about a container without its shim: a new shim takes it over, if it is to and can, or it ends.</summary>
-    internal async Task SettleLossAsync(Container container)
+    /// <summary>
+    /// Tells everything that the journal knows of a container which our own log knows nothing of, because it was damaged: once too often is better
+    /// than a container that nobody has ever heard of.
+    /// </summary>
+    internal void TellAgain(Container container) => PublishJournalAfter(container, 0);
+
+    /// <summary>
+    /// What is to be done about a container without its shim: a new shim takes it over, if it is to and can, or it ends. A full disk delays this; it
+    /// does not make us forget it.
+    /// </summary>
+    internal Task SettleLossAsync(Container container) => WithRoomAsync(container, () => TrySettleLossAsync(container));
+
+    /// <summary>Does something of which events come, again and again while they cannot be written down.</summary>
+    private async Task WithRoomAsync(Container container, Func<Task> act)
+    {
+        for (var delay = s_firstRetry; ; delay = delay * 2 < s_lastRetry ? delay * 2 : s_lastRetry)
+        {
+            try
+            {
+                // First of all: what we find out on the way can only be found out once.
+                container.RequireRoom();
+                await act();
+                return;
+            }
+            catch (IOException e) when (ErrorKinds.OfMachine(e) is not null)
+            {
+                ContainersLog.LossWaits(logger, container.Id, delay.TotalSeconds, e.Message);
+            }
+
+            await Task.Delay(delay);
+        }
+    }
+
+    private async Task TrySettleLossAsync(Container container)
     {
         PublishJournal(container);
         if (!await adoption.TryAsync(container, WatchShimAsync))
@@ -119,33 +173,41 @@ internal sealed class Removal(
 
     /// <summary>
     /// What is owed when a container has no shim any more: the events that it wrote down and did not deliver, the end of everything
-    /// that still runs, and the exits that nobody can tell us about now.
+    /// that still runs, and the exits that nobody can tell us about now. Can be repeated after a failure.
     /// </summary>
     internal async Task SettleAsync(Container container)
     {
         PublishJournal(container);
-        if (container.IsCommitted && container.Track is null)
+        if (container.HasDeleted)
         {
             // The journal's last word was the deletion.
             return;
         }
 
+        Renounce(container);
+
         // Opened first: as long as we hold them, what becomes of them is not lost.
-        var init = container.Record is { InitPid: > 0 } known ? Orphan.TryOpen(known.InitPid, known.InitStartTime, watcher) : null;
-        var execs = (container.Track?.RunningExecs ?? []).Select(pid => Orphan.TryOpenChild((int)pid, watcher)).OfType<Orphan>().ToList();
-        if (container.Record is { ShimPid: > 0 } record)
+        var known = container.Record is { InitPid: > 0 } record ? Orphan.TryOpen(record.InitPid, record.InitStartTime, watcher) : null;
+        var init = known ?? (container.Track is { } track ? Orphan.TryOpenChild((int)track.InitPid, watcher) : null);
+        var execs = (container.Track?.AllExecs ?? []).Select(pid => Orphan.TryOpenChild((int)pid, watcher)).OfType<Orphan>().ToList();
+
+        // The init of a pid namespace does not end before the last process in it was collected, and that may be one of which nobody knows: an exec
+        // that the shim had not written down yet.
+        watcher.CollectStrays();
+        if (container.IsCommitted)
         {
-            await RuntimeOrphans.AwaitAsync(record.ShimPid, container.Id, watcher);
+            // Whoever waits for the exits hears of them at once, however long the runtime takes for its part.
+            await EndProcessesAsync(container, init);
+            await LostExits.PublishAsync(container, init, execs);
         }
 
-        var initExit = await EndInitAsync(container, init);
-        if (container.Record is { } kept
-            && await runtime.DeleteAsync(kept.Runtime, kept.RuntimeRoot, container.Id) is { } failure)
+        if (container.Record is { ShimPid: > 0 } shim)
         {
-            ShimsLog.RuntimeDeleteFailed(logger, container.Id, failure);
+            await RuntimeOrphans.AwaitAsync(shim.ShimPid, container.Id, watcher);
         }
 
-        await PublishLostExitsAsync(container, initExit, execs);
+        await remains.RemoveAsync(container);
+        await LostExits.PublishAsync(container, init, execs);
         watcher.CollectStrays();
     }
 
@@ -160,7 +222,7 @@ internal sealed class Removal(
         PublishJournal(container);
         if (container.Track is { } track)
         {
-            container.Publish(Draft(container, EventType.Deleted, track.InitPid, init: true));
+            container.Publish(LostExits.Draft(container.Id, EventType.Deleted, track.InitPid, init: true));
         }
 
         container.Link?.Dispose();
@@ -174,7 +236,13 @@ internal sealed class Removal(
     {
         try
         {
-            await container.ShimEnd;
+            await container.ShimEnd.WaitAsync(Deadlines.Verb);
+        }
+        catch (TimeoutException) when (!container.ShimEnd.IsCompleted)
+        {
+            throw new TaskException(
+                ErrorKind.Exhausted,
+                $"delete container {container.Id}: its shim is lost, and what follows from that cannot be written down yet (is a disk full?)");
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
@@ -187,14 +255,18 @@ internal sealed class Removal(
     /// What the shim wrote down and could not deliver. Nothing when no event of the container was ever published, or all were: then
     /// its sequence numbers are not known, and telling its whole story (again) would be wrong.
     /// </summary>
-    private static void PublishJournal(Container container)
+    private void PublishJournal(Container container)
     {
-        if (container.Track is null)
+        if (container.Track is not null)
         {
-            return;
+            PublishJournalAfter(container, container.ShimSequence);
         }
+    }
 
-        foreach (var record in ShimJournal.ReadAfter(container.Directory.JournalPath, container.ShimSequence, container.Id))
+    private void PublishJournalAfter(Container container, ulong sequence)
+    {
+        var damaged = (string damage) => ContainersLog.Damaged(logger, container.Id, damage);
+        foreach (var record in ShimJournal.ReadAfter(container.Directory.JournalPath, sequence, container.Id, damaged))
         {
             container.Publish(record);
         }
@@ -217,6 +289,11 @@ internal sealed class Removal(
             // An earlier deletion got as far as this.
             return true;
         }
+        catch (TaskException e) when (e.Kind == ErrorKind.NotFound)
+        {
+            // And its shim has ended.
+            return true;
+        }
         catch (TaskException e) when (e.Kind == ErrorKind.Unavailable)
         {
             // The client wants the container gone, so nothing is lost with a shim that hangs.
@@ -227,6 +304,37 @@ internal sealed class Removal(
             }
 
             return false;
+        }
+    }
+
+    /// <summary>
+    /// A shim is not ended before its last events are on our disk: where that is full they would be lost with it. The container itself is gone by
+    /// then, and the rest follows when there is room.
+    /// </summary>
+    private static async Task AwaitLastEventsAsync(Container container, ShimLink link)
+    {
+        try
+        {
+            if (container.Track is not null)
+            {
+                await container.WaitForDeletionAsync(CancellationToken.None).WaitAsync(Deadlines.EventsOfAnswer);
+            }
+        }
+        catch (TimeoutException)
+        {
+            try
+            {
+                container.RequireRoom();
+
+                // Slow, no more: its journal tells the rest.
+            }
+            catch (IOException e)
+            {
+                throw new TaskException(
+                    ErrorKind.Exhausted,
+                    $"delete container {container.Id}: it is ended and removed, but its last events cannot be written down yet; they, and the deletion, follow when they can: {e.Message}",
+                    e);
+            }
         }
     }
 
@@ -276,91 +384,46 @@ internal sealed class Removal(
         await link.Process.Ended.WaitAsync(Deadlines.Shutdown);
     }
 
-    /// <summary>Kills init if it is still there; says how it ended. Null when nobody knows.</summary>
-    private async Task<ExitRecord?> EndInitAsync(Container container, Orphan? init)
+    /// <summary>Kills init, and with it (or one by one, where it has no pid namespace of its own) all others.</summary>
+    private async Task EndProcessesAsync(Container container, Orphan? init)
     {
-        if (init is null)
-        {
-            return null;
-        }
-
-        init.Signal(Libc.SIGKILL);
+        init?.Signal(Libc.SIGKILL);
+        CgroupFootprint.Kill(container.Record?.Cgroups ?? []);
         try
         {
-            var status = await init.Ended.WaitAsync(Deadlines.Shutdown);
-            return status is null && init.HadExited ? null : EndOf(init, status);
+            await (init?.Ended ?? Task.CompletedTask).WaitAsync(Deadlines.Shutdown);
         }
         catch (TimeoutException)
         {
-            ContainersLog.InitSurvives(logger, container.Id, init.Pid);
-            return null;
+            ContainersLog.InitSurvives(logger, container.Id, init!.Pid);
         }
     }
 
-    private static async Task PublishLostExitsAsync(Container container, ExitRecord? initExit, IReadOnlyList<Orphan> execs)
+    /// <summary>Writes down that the container is to go. A full disk does not keep it: what cannot be written is only forgotten if we die over it.</summary>
+    private void Intend(Container container) => Note(container, record => record with { Deleting = true });
+
+    /// <summary>
+    /// Writes down that no shim is to take the container over any more. Otherwise a successor of ours might, and tell again of what we are about
+    /// to tell.
+    /// </summary>
+    private void Renounce(Container container) => Note(container, record => record with { AdoptsLoss = false });
+
+    private void Note(Container container, Func<ContainerRecord, ContainerRecord> change)
     {
-        if (container.Track is not { } track)
+        if (container.Record is not { } record || change(record) == record)
         {
             return;
         }
 
-        foreach (var pid in track.RunningExecs)
-        {
-            var exit = execs.FirstOrDefault(exec => exec.Pid == pid) is { } exec ? await EndOfAsync(exec) : null;
-            container.Publish(Draft(container, EventType.Exited, pid, init: false) with { Exit = exit ?? LostExit(killed: false) });
-        }
-
-        if (track.Exit is null)
-        {
-            container.Publish(Draft(container, EventType.Exited, track.InitPid, init: true) with { Exit = initExit ?? LostExit(killed: false) });
-        }
-    }
-
-    private static async Task<ExitRecord?> EndOfAsync(Orphan orphan)
-    {
         try
         {
-            return await orphan.Ended.WaitAsync(Deadlines.Shutdown) is { } status ? EndOf(orphan, status) : null;
+            container.Save(current => change(current!));
         }
-        catch (TimeoutException)
+        catch (IOException e)
         {
-            return null;
+            ContainersLog.NotNoted(logger, container.Id, e.Message);
         }
     }
-
-    /// <summary>The truth where it is known: a process that ended by itself did so whether its shim was there or not.</summary>
-    private static ExitRecord EndOf(Orphan orphan, ExitStatus? status) => status switch
-    {
-        null or { Signal: Libc.SIGKILL } when !orphan.HadExited => LostExit(killed: true),
-        null => LostExit(killed: false),
-        { } known => new ExitRecord
-        {
-            Status = (uint)known.Code,
-            Signal = (uint)known.Signal,
-            CoreDumped = known.CoreDumped,
-            Reason = known.Signal == 0 ? ExitReason.Exited : ExitReason.Signaled,
-            Message = "its shim was lost; its parent collected the status",
-            Time = DateTime.UtcNow,
-        },
-    };
-
-    private static ExitRecord LostExit(bool killed) => new()
-    {
-        Status = killed ? 128u + Libc.SIGKILL : LostStatus,
-        Signal = killed ? (uint)Libc.SIGKILL : 0,
-        Reason = killed ? ExitReason.ShimLost : ExitReason.Unknown,
-        Message = killed ? "its shim was lost, and the process was killed for it" : "its shim was lost, and with it the exit status",
-        Time = DateTime.UtcNow,
-    };
-
-    private static EventRecord Draft(Container container, EventType type, uint pid, bool init) => new()
-    {
-        Type = type,
-        ContainerId = container.Id,
-        Pid = pid,
-        Init = init,
-        Time = DateTime.UtcNow,
-    };
 
     private static string Describe(ExitStatus? status) => status switch
     {

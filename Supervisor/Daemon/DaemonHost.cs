@@ -62,6 +62,11 @@ internal static class DaemonHost
         using var watcher = new ProcessWatcher();
         await using var app = Hosting.Build(settings, root, events, watcher, options);
         var logger = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("Supervisor.Daemon");
+        foreach (var damage in events.Damage)
+        {
+            DaemonLog.EventsDamaged(logger, damage);
+        }
+
         PublicSocket.RemoveStale(settings.Socket, logger);
         if (settings.Metrics is UnixDomainSocketEndPoint metrics)
         {

@@ -14,4 +14,13 @@ internal static partial class DaemonLog
 
     [LoggerMessage(4, LogLevel.Warning, "removed the stale socket {Path}")]
     internal static partial void StaleSocket(ILogger logger, string path);
+
+    [LoggerMessage(5, LogLevel.Error, "the event log was damaged: {Damage}; what can be read is used")]
+    internal static partial void EventsDamaged(ILogger logger, string damage);
+
+    [LoggerMessage(6, LogLevel.Error, "no connection can be accepted for now: {Reason}")]
+    internal static partial void AcceptPaused(ILogger logger, string reason);
+
+    [LoggerMessage(7, LogLevel.Information, "connections are accepted again")]
+    internal static partial void AcceptResumed(ILogger logger);
 }

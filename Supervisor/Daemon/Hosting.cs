@@ -2,15 +2,17 @@ using Containerd;
 using Containerd.V1;
 using Grpc.Health.V1;
 using Grpc.Reflection;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging.Console;
+using Shim.Transport.Grpc;
 using Supervisor.Api;
 using Supervisor.Containers;
 using Supervisor.Events;
 using Supervisor.Shims;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
+using GrpcDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace Supervisor.Daemon;
 
@@ -26,7 +28,7 @@ internal static class Hosting
     // Health is asked for, not published. The longest period that a timer takes.
     private static readonly TimeSpan s_never = TimeSpan.FromDays(40);
 
-    private static readonly ServiceDescriptor[] s_descriptors =
+    private static readonly GrpcDescriptor[] s_descriptors =
         [ExecutionService.Descriptor, SupervisorService.Descriptor, Health.Descriptor];
 
     /// <summary>The application, ready to run.</summary>
@@ -36,13 +38,14 @@ internal static class Hosting
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "supervisor" });
         AddLogging(builder.Logging, options);
         builder.WebHost.UseKestrelCore();
-        builder.Services.Configure<SocketTransportOptions>(transport => transport.CreateBoundListenSocket = PublicSocket.Bind);
+        builder.Services.AddSingleton<AcceptPause>(Accepting).Replace(ServiceDescriptor.Singleton<IConnectionListenerFactory>(services =>
+            new PatientListenerFactory(PublicSocket.Bind, services.GetRequiredService<AcceptPause>(), services.GetRequiredService<ILoggerFactory>())));
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = s_stopLimit);
         builder.Services.Configure<ConsoleLifetimeOptions>(lifetime => lifetime.SuppressStatusMessages = true);
         builder.Services.AddSingleton(settings).AddSingleton(root).AddSingleton(events).AddSingleton(watcher)
-            .AddSingleton<ContainerRegistry>().AddSingleton<Metrics>()
+            .AddSingleton<ContainerRegistry>().AddSingleton<Metrics>().AddSingleton<Degradation>().AddSingleton<LostRecord>()
             .AddSingleton<ShimLauncher>().AddSingleton<RuntimeCommand>()
-            .AddSingleton<Adoption>().AddSingleton<Removal>().AddSingleton<Creation>().AddSingleton<Recovery>()
+            .AddSingleton<StrayShims>().AddSingleton<Remains>().AddSingleton<Adoption>().AddSingleton<Removal>().AddSingleton<Creation>().AddSingleton<Recovery>()
             .AddSingleton<ExecutionApi>().AddSingleton<SupervisorApi>().AddSingleton<CallInterceptor>();
         AddGrpc(builder.Services);
         builder.WebHost.ConfigureKestrel((_, kestrel) => Listen(kestrel, settings));
@@ -55,6 +58,12 @@ internal static class Hosting
         app.MapGrpcService<ReflectionServiceImpl>();
         app.MapGrpcService<ReflectionV1ServiceImpl>();
         return app;
+    }
+
+    private static AcceptPause Accepting(IServiceProvider services)
+    {
+        var logger = services.GetRequiredService<ILoggerFactory>().CreateLogger("Supervisor.Daemon");
+        return new AcceptPause(reason => DaemonLog.AcceptPaused(logger, reason), () => DaemonLog.AcceptResumed(logger));
     }
 
     private static void AddGrpc(IServiceCollection services)

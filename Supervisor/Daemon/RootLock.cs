@@ -38,8 +38,16 @@ internal sealed class RootLock : IDisposable
             Thread.Sleep(s_retry);
         }
 
-        RandomAccess.SetLength(file, 0);
-        RandomAccess.Write(file, Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n"), 0);
+        try
+        {
+            RandomAccess.SetLength(file, 0);
+            RandomAccess.Write(file, Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n"), 0);
+        }
+        catch (IOException)
+        {
+            // The disk is full. The lock is what counts; the number is for people.
+        }
+
         return new RootLock(file);
     }
 

@@ -27,6 +27,14 @@ internal sealed record ContainerTrack
     [JsonPropertyName("execs")]
     public uint[] RunningExecs { get; init; } = [];
 
+    /// <summary>Exec processes that were added and whose start was not told yet.</summary>
+    [JsonPropertyName("added")]
+    public uint[] AddedExecs { get; init; } = [];
+
+    /// <summary>All execs that have not ended.</summary>
+    [JsonIgnore]
+    internal IEnumerable<uint> AllExecs => AddedExecs.Concat(RunningExecs);
+
     /// <summary>
     /// What is known after <paramref name="record"/>; null when nothing is to be known: not created yet, or deleted. An event that
     /// can't change the state any more (a late pause, say) still moves the sequence on.
@@ -55,8 +63,13 @@ internal sealed record ContainerTrack
         {
             (EventType.Exited, true) => after with { Status = Status.Stopped, Exit = before.Exit ?? record.Exit },
             (EventType.Exited, false) => after with { RunningExecs = [.. before.RunningExecs.Where(pid => pid != record.Pid)] },
+            (EventType.ExecAdded, _) => after with { AddedExecs = [.. before.AddedExecs, record.Pid] },
             (EventType.Started, true) when !ended => after with { Status = Status.Running },
-            (EventType.Started, false) => after with { RunningExecs = [.. before.RunningExecs, record.Pid] },
+            (EventType.Started, false) => after with
+            {
+                AddedExecs = [.. before.AddedExecs.Where(pid => pid != record.Pid)],
+                RunningExecs = [.. before.RunningExecs, record.Pid],
+            },
             (EventType.Paused, _) when !ended => after with { Status = Status.Paused },
             (EventType.Resumed, _) when !ended => after with { Status = Status.Running },
             _ => after,

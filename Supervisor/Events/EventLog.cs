@@ -11,7 +11,7 @@ namespace Supervisor.Events;
 /// reader can see it. Readers read the files, so a slow one costs no memory and delays nobody. The log is a row of segments of which
 /// the oldest are thrown away; each begins with a checkpoint of all containers, so that the last one is enough to start from.
 /// </summary>
-internal sealed class EventLog : IDisposable
+internal sealed partial class EventLog : IDisposable
 {
     internal const long DefaultSegmentBytes = 4 * 1024 * 1024;
     internal const int DefaultKeptSegments = 8;
@@ -76,13 +76,8 @@ internal sealed class EventLog : IDisposable
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_closed, this);
-            if (_segments[^1].Lines.Length >= _segmentBytes)
-            {
-                Rotate();
-            }
-
             record = draft with { Sequence = _newest + 1 };
-            _segments[^1].Lines.Append(JsonSerializer.SerializeToUtf8Bytes(record, EventJson.Default.EventRecord));
+            Write(JsonSerializer.SerializeToUtf8Bytes(record, EventJson.Default.EventRecord));
             Apply(record);
             Volatile.Write(ref _newest, record.Sequence);
             growth = _growth;
@@ -91,6 +86,29 @@ internal sealed class EventLog : IDisposable
 
         growth?.TrySetResult();
         return record;
+    }
+
+    /// <summary>In a sentence, why events cannot be recorded; empty while they can.</summary>
+    internal string Trouble { get; private set; } = "";
+
+    /// <summary>
+    /// Refuses what would lead to events while none can be recorded. Costs nothing as long as all is well; after a failure it tries whether there is
+    /// room again, because nobody else may have a reason to.
+    /// </summary>
+    /// <param name="always">Try also when nothing has failed yet: for what cannot be done twice.</param>
+    internal void RequireRoom(bool always = false)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_closed, this);
+            if (always || Trouble.Length > 0)
+            {
+                // Blanks, which no reader minds, and as many as a few events need.
+                Span<byte> blanks = stackalloc byte[1024];
+                blanks.Fill((byte)' ');
+                Write(blanks);
+            }
+        }
     }
 
     /// <summary>What the events of a container add up to; null when it was not created or is deleted.</summary>
@@ -150,6 +168,15 @@ internal sealed class EventLog : IDisposable
         }
     }
 
+    /// <summary>The segment after another one; null when that is the last.</summary>
+    internal Segment? SegmentBehind(Segment segment)
+    {
+        lock (_lock)
+        {
+            return _segments.Find(other => other.First > segment.First);
+        }
+    }
+
     /// <summary>The number of the event in a line, read without parsing the rest; null for a checkpoint.</summary>
     internal static ulong? SequenceOf(ReadOnlySpan<byte> line)
     {
@@ -176,66 +203,6 @@ internal sealed class EventLog : IDisposable
         growth?.TrySetResult();
     }
 
-    private void Load()
-    {
-        foreach (var path in Directory.EnumerateFiles(_directory, "*" + Suffix).Order(StringComparer.Ordinal))
-        {
-            if (!ulong.TryParse(Path.GetFileNameWithoutExtension(path.AsSpan()), CultureInfo.InvariantCulture, out var first))
-            {
-                continue;
-            }
-
-            var lines = LineLog.Open(path);
-            if (lines.Length == 0)
-            {
-                // We died while its checkpoint was written: the segment before it is still the last one.
-                lines.Dispose();
-                File.Delete(path);
-                continue;
-            }
-
-            _segments.Add(new Segment(first, path, lines));
-        }
-
-        if (_segments.Count == 0)
-        {
-            AddSegment(1);
-            return;
-        }
-
-        var last = _segments[^1];
-        _newest = last.First - 1;
-        var reader = last.Lines.ReadFrom();
-        while (reader.TryRead(out var line))
-        {
-            LoadLine(last, line.Span);
-        }
-    }
-
-    private void LoadLine(Segment segment, ReadOnlySpan<byte> line)
-    {
-        try
-        {
-            if (SequenceOf(line) is null)
-            {
-                foreach (var (id, track) in JsonSerializer.Deserialize(line, EventJson.Default.EventCheckpoint)!.Containers)
-                {
-                    _tracks[id] = track;
-                }
-
-                return;
-            }
-
-            var record = JsonSerializer.Deserialize(line, EventJson.Default.EventRecord)!;
-            Apply(record);
-            _newest = record.Sequence;
-        }
-        catch (JsonException e)
-        {
-            throw new InvalidDataException($"the event log {segment.Path} is damaged after event {_newest}: {e.Message}", e);
-        }
-    }
-
     private void Apply(EventRecord record)
     {
         if (ContainerTrack.Apply(_tracks.GetValueOrDefault(record.ContainerId), record) is { } track)
@@ -248,35 +215,46 @@ internal sealed class EventLog : IDisposable
         }
     }
 
+    private void Write(ReadOnlySpan<byte> line)
+    {
+        try
+        {
+            if (_segments[^1].Lines.Length >= _segmentBytes)
+            {
+                Rotate();
+            }
+
+            _segments[^1].Lines.Append(line);
+            Trouble = "";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Trouble = $"events cannot be recorded: {e.Message}";
+            throw new IOException(Trouble, e) { HResult = e.HResult };
+        }
+    }
+
     private void Rotate()
     {
         AddSegment(_newest + 1);
         while (_segments.Count > _keptSegments)
         {
             // A reader that is still in there is told that it is too far behind.
-            _segments[0].Lines.Dispose();
-            File.Delete(_segments[0].Path);
+            var oldest = _segments[0];
             _segments.RemoveAt(0);
+            oldest.Lines.Dispose();
+            File.Delete(oldest.Path);
         }
     }
 
     private void AddSegment(ulong first)
     {
         var path = Path.Join(_directory, first.ToString("D20", CultureInfo.InvariantCulture) + Suffix);
-        var lines = LineLog.Open(path);
-        try
-        {
-            var checkpoint = new EventCheckpoint { Containers = _tracks };
-            lines.Append(JsonSerializer.SerializeToUtf8Bytes(checkpoint, EventJson.Default.EventCheckpoint));
-        }
-        catch
-        {
-            lines.Dispose();
-            File.Delete(path);
-            throw;
-        }
 
-        _segments.Add(new Segment(first, path, lines));
+        // By rename: a segment is there with its checkpoint or not at all.
+        using var file = LineLogRewrite.Begin(path);
+        file.Add(JsonSerializer.SerializeToUtf8Bytes(new EventCheckpoint { Containers = _tracks }, EventJson.Default.EventCheckpoint));
+        _segments.Add(new Segment(first, path, file.Finish()));
     }
 
     /// <summary>One file of the log.</summary>

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Containerd;
 using Shim.Tasks;
 
@@ -33,7 +32,8 @@ internal sealed class EventReader
 
             // Asked for before reading: once there is a next segment, this one is complete.
             var newest = _log.NewestSequence;
-            if (TryReadLine(_lines, out record))
+            var behind = _log.SegmentBehind(_segment);
+            if (TryReadLine(_lines, behind is null ? ulong.MaxValue : behind.First - 1, out record))
             {
                 return true;
             }
@@ -43,24 +43,38 @@ internal sealed class EventReader
                 return false;
             }
 
-            _lines = null;
+            if (_segment.Lines.IsClosed)
+            {
+                // Thrown away meanwhile: the log knows whether that is too early for this reader.
+                _lines = null;
+                continue;
+            }
+
+            // What is not in a complete segment is lost (the file was damaged), and the next segment says where the numbers go on.
+            _segment = behind;
+            _lines = _segment?.Lines.ReadFrom();
+            Position = Math.Max(Position, _segment is null ? newest : _segment.First - 1);
         }
     }
 
     /// <summary>Completes when there may be another event.</summary>
     internal Task WaitAsync(CancellationToken cancellationToken) => _log.WaitAfterAsync(Position, cancellationToken);
 
-    private bool TryReadLine(LineLog.Reader lines, out EventRecord record)
+    // A number beyond the segment's last is damage: following it would lose all that comes before it.
+    private bool TryReadLine(LineLog.Reader lines, ulong last, out EventRecord record)
     {
         try
         {
             while (lines.TryRead(out var line))
             {
-                if (EventLog.SequenceOf(line.Span) is { } sequence && sequence > Position)
+                if (EventLog.SequenceOf(line.Span) is { } sequence && sequence > Position && sequence <= last)
                 {
-                    record = JsonSerializer.Deserialize(line.Span, EventJson.Default.EventRecord)!;
                     Position = sequence;
-                    return true;
+                    if (EventLog.Parse(line.Span) is { } whole)
+                    {
+                        record = whole;
+                        return true;
+                    }
                 }
             }
         }

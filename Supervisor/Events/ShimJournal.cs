@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Containerd.V1;
+using Shim.Interop;
 using Shim.Tasks;
 using ShimContract = Containerd.Shim.V1;
 
@@ -11,27 +12,57 @@ namespace Supervisor.Events;
 /// </summary>
 internal static class ShimJournal
 {
-    /// <summary>The events after <paramref name="sequence"/>, in order. A file that is missing has none; a line that is not an event is skipped.</summary>
-    internal static List<EventRecord> ReadAfter(string path, ulong sequence, string containerId)
+    /// <summary>
+    /// The events after <paramref name="sequence"/>, in order, of a file that is left as it is. One that is missing has none; of one that is
+    /// damaged those count that can be read, and <paramref name="damaged"/> is told where the others were.
+    /// </summary>
+    internal static List<EventRecord> ReadAfter(string path, ulong sequence, string containerId, Action<string>? damaged = null)
     {
         var records = new List<EventRecord>();
-        if (!File.Exists(path))
+        var damage = new LineDamage(path);
+        try
+        {
+            using var log = LineLog.OpenForReading(path);
+            var reader = log.ReadFrom();
+            for (var offset = 0L; reader.TryRead(out var line); offset = reader.Offset)
+            {
+                if (Parse(line, containerId) is not { } record)
+                {
+                    if (!IsHeader(line.Span))
+                    {
+                        damage.Add(offset, line.Length);
+                    }
+                }
+                else if (record.ShimSequence > sequence)
+                {
+                    records.Add(record);
+                }
+            }
+
+            if (log.Cut.Bytes > 0)
+            {
+                damage.Add(log.Cut.Offset, (int)Math.Min(log.Cut.Bytes, int.MaxValue));
+            }
+        }
+        catch (NativeException e) when (e.Number == Errno.ENOENT)
         {
             return records;
         }
-
-        using var log = LineLog.Open(path);
-        var reader = log.ReadFrom();
-        while (reader.TryRead(out var line))
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            if (Parse(line, containerId) is { } record && record.ShimSequence > sequence)
-            {
-                records.Add(record);
-            }
+            damaged?.Invoke($"{path} cannot be read: {e.Message}");
+        }
+
+        if (damage.Any)
+        {
+            damaged?.Invoke(damage.ToString());
         }
 
         return records;
     }
+
+    // What a shim has dropped it has dropped because it is recorded here.
+    private static bool IsHeader(ReadOnlySpan<byte> line) => line.StartsWith("{\"recorded\":"u8);
 
     private static EventRecord? Parse(ReadOnlyMemory<byte> line, string containerId)
     {

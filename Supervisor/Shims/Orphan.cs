@@ -72,7 +72,7 @@ internal sealed class Orphan
             var status = await watcher.WatchAsync(_process).ConfigureAwait(false);
             for (var end = Environment.TickCount64 + (long)s_collection.TotalMilliseconds; status is null && Environment.TickCount64 < end;)
             {
-                status = _process.CollectedStatus;
+                status = _process.EndStatus;
                 if (status is null)
                 {
                     await Task.Delay(s_interval).ConfigureAwait(false);

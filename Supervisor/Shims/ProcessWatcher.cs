@@ -70,10 +70,31 @@ internal sealed class ProcessWatcher : IDisposable
     /// </summary>
     internal (PidFd Process, Task<ExitStatus?> Ended)? Spawn(SpawnRequest request)
     {
+        // For the pidfd: a child that nobody can watch must not be started.
+        using var spare = Fd.Open("/dev/null", Libc.O_RDONLY);
         lock (_children)
         {
-            return PidFd.TryOpen(Spawner.Spawn(request)) is { } process ? (process, WatchAsync(process)) : null;
+            var pid = Spawner.Spawn(request);
+            try
+            {
+                spare.Dispose();
+                return PidFd.TryOpen(pid) is { } process ? (process, WatchAsync(process)) : null;
+            }
+            catch (NativeException)
+            {
+                // Somebody was faster with the descriptor. Nobody but us can have collected the child, so the number is still its own.
+                _ = Libc.Kill(pid, Libc.SIGKILL);
+                Reap(pid);
+                throw;
+            }
         }
+    }
+
+    private static unsafe void Reap(int pid)
+    {
+        int status;
+        Libc.ResourceUsage usage;
+        _ = Libc.Wait4(pid, &status, 0, &usage);
     }
 
     /// <summary>

@@ -22,6 +22,7 @@ internal sealed class ShimLink : IDisposable
     private readonly GrpcChannel _channel;
     private readonly ShimContract.ShimClient _client;
     private readonly CancellationTokenSource _pumpStop = new();
+    private readonly Receipts _receipts;
     private readonly ILogger _logger;
     private Task? _pump;
 
@@ -32,6 +33,7 @@ internal sealed class ShimLink : IDisposable
         Process = process;
         _channel = UnixChannel.Open(container.Directory.SocketPath);
         _client = new ShimContract.ShimClient(_channel);
+        _receipts = new Receipts(_client);
     }
 
     /// <summary>The shim's process.</summary>
@@ -204,6 +206,7 @@ internal sealed class ShimLink : IDisposable
         if (message.Sequence > _container.ShimSequence)
         {
             _container.Publish(message.ToRecord(_container.Id));
+            _receipts.Recorded(message);
             IsMute = false;
         }
     }
