@@ -99,6 +99,7 @@ public sealed class ContainerLifecycleTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task List_AllStates_StatusIsRight()
     {
         var created = await TestContainer.CreateAsync(Supervisor);
@@ -120,6 +121,7 @@ public sealed class ContainerLifecycleTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Pause_Counter_StandsStillUntilResume()
     {
         var directory = Supervisor.NewDirectory();
@@ -142,6 +144,7 @@ public sealed class ContainerLifecycleTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Update_MemoryAndPids_ReachTheCgroup()
     {
         var container = await TestContainer.RunAsync(Supervisor, b => b.MemoryLimit(64 << 20).PidsLimit(50));
@@ -162,6 +165,7 @@ public sealed class ContainerLifecycleTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Delete_Running_KillsAllAndLeavesNothing()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -231,6 +235,7 @@ public sealed class ContainerLifecycleTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Delete_Paused_Deletes()
     {
         var container = await TestContainer.RunAsync(Supervisor);

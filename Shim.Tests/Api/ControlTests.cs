@@ -146,6 +146,7 @@ public sealed class ControlTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Stats_BusyContainer_ArePlausible()
     {
         var container = await TestContainer.RunAsync(
@@ -167,6 +168,7 @@ public sealed class ControlTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Stats_NoLimits_AreZero()
     {
         var container = await TestContainer.RunAsync(Supervisor);

@@ -66,6 +66,7 @@ public sealed class ExecTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Exec_Container_IsChildOfTheShimInTheContainersNamespacesAndCgroup()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -78,6 +79,7 @@ public sealed class ExecTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Exec_Ended_StaysWithItsStatusUntilDeleted()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -95,6 +97,7 @@ public sealed class ExecTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task List_OthersOfTheContainer_AreDescribedByTheKernel()
     {
         var container = await TestContainer.RunAsync(

@@ -55,6 +55,7 @@ public sealed class ExitStatusTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Init_KilledBeforeStart_ExitIsReported()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -67,6 +68,7 @@ public sealed class ExitStatusTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Exit_Measures_ArePlausible()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -80,6 +82,7 @@ public sealed class ExitStatusTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Init_OutOfMemory_ReasonAndEventSaySo()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -95,6 +98,7 @@ public sealed class ExitStatusTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task OutOfMemory_VictimIsNobodysManagedProcess_ReportedAtOnce()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);

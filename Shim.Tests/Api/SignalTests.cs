@@ -1,5 +1,6 @@
 using Containerd.V1;
 using Grpc.Core;
+using Mono.Unix.Native;
 using NUnit.Framework;
 using Shim.Tests.Support;
 using Status = Containerd.V1.Status;
@@ -46,6 +47,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Signal_EndedExec_NotFound()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -56,6 +58,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Signal_KillWhilePaused_DiesWithoutResume()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -67,6 +70,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Signal_KillExecWhilePaused_OnlyThatOneDiesAndTheRestStaysFrozen()
     {
         var directory = Supervisor.NewDirectory();
@@ -87,6 +91,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Signal_TermWhilePaused_WaitsForResume()
     {
         var container = await TestContainer.RunAsync(Supervisor);
@@ -100,6 +105,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Kill_All_EveryProcessGetsIt()
     {
         var directory = Supervisor.NewDirectory();
@@ -118,6 +124,68 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    public async Task Kill_AllWhileAnExecIsForming_ReachesItsProgramAndNotTheRuntimes()
+    {
+        var directory = Supervisor.NewDirectory();
+        var container = await TestContainer.RunAsync(
+            Supervisor, b => b.Bind(directory).Script("trap ': > /host/got' TERM; : > /host/ready; while :; do usleep 10000; done"));
+        await Poll.Until(() => File.Exists(Path.Combine(directory, "ready")), Poll.Deadline, "the trap");
+        for (var attempt = 0; attempt < 20; attempt++)
+        {
+            var starting = container.ExecAsync("sleep", "1000000");
+            if (StopWhileForming(starting) is not { } forming)
+            {
+                await container.SignalAsync(await starting, 9);
+                continue;
+            }
+
+            try
+            {
+                await Supervisor.Control.KillAsync(new KillRequest { ContainerId = container.Id, Signal = 15, All = true });
+                await Poll.Until(() => File.Exists(Path.Combine(directory, "got")), Poll.Deadline, "the signal in init");
+            }
+            finally
+            {
+                _ = Syscall.kill(forming, Signum.SIGCONT);
+            }
+
+            Assert.That(await starting, Is.EqualTo((uint)forming), "the exec succeeds");
+            Assert.That((await container.WaitAsync((uint)forming)).Signal, Is.EqualTo(15u), "and its own program gets the signal");
+            return;
+        }
+
+        Assert.Fail("no exec was caught while it was forming");
+
+        // After it has come into the container's cgroup, and before it executes its program.
+        int? StopWhileForming(Task starting)
+        {
+            while (!starting.IsCompleted)
+            {
+                foreach (var pid in File.ReadAllLines(container.Bundle.CgroupFile("pids", "cgroup.procs", "cgroup.procs")).Select(line => int.Parse(line, null)))
+                {
+                    if (IsForming(pid) && Syscall.kill(pid, Signum.SIGSTOP) == 0)
+                    {
+                        if (IsForming(pid))
+                        {
+                            return pid;
+                        }
+
+                        _ = Syscall.kill(pid, Signum.SIGCONT);
+                    }
+                }
+            }
+
+            return null;
+        }
+
+        // Forked by the runtime and nothing executed since: PF_FORKNOEXEC among the flags of proc(5).
+        bool IsForming(int pid) => HostProcess.Read(pid) is { } process && process.Parent != container.Pid
+            && HostProcess.ReadFile(pid, "stat") is { Length: > 0 } stat
+            && (uint.Parse(stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[6], null) & 0x40) != 0;
+    }
+
+    [Test]
+    [Category("CgroupV2")]
     public async Task Kill_AllInHostPidNamespace_OnlyThisContainersProcesses()
     {
         var container = await TestContainer.RunAsync(Supervisor, b => b.HostPid().Script("sleep 1111 & sleep 2222 & wait"));
@@ -139,6 +207,7 @@ public sealed class SignalTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task InitEnds_HostPidNamespace_TheOthersEndToo()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);

@@ -3,14 +3,17 @@ using System.Globalization;
 using NUnit.Framework;
 using Shim.Cgroups;
 using Shim.Processes;
+using Shim.Tests.Support;
 
 namespace Shim.Tests.Cgroups;
 
-/// <summary>This machine's own cgroup v1 hierarchies, with real processes in them.</summary>
+/// <summary>This machine's own cgroup hierarchies, v1 or v2, with real processes in them.</summary>
 [TestFixture]
+[Category("CgroupV2")]
 internal sealed class RealCgroupTests
 {
-    private static readonly string[] s_controllers = ["freezer", "pids", "memory", "cpu", "cpuacct"];
+    // One hierarchy each with v1, the same directory for all with v2.
+    private static readonly string[] s_controllers = Machine.CgroupV1 ? ["freezer", "pids", "memory", "cpu", "cpuacct"] : [""];
 
     private readonly List<Process> _processes = [];
     private readonly string _name = $"shimtest-{Environment.ProcessId}";
@@ -18,11 +21,9 @@ internal sealed class RealCgroupTests
     [SetUp]
     public void MakeCgroups()
     {
-        if (!File.Exists("/sys/fs/cgroup/freezer/cgroup.procs"))
-        {
-            Assert.Ignore("this machine has no cgroup v1");
-        }
-
+        Machine.Require(
+            Environment.IsPrivilegedProcess && Directory.Exists(Machine.CgroupV1 ? "/sys/fs/cgroup/freezer" : "/sys/fs/cgroup"),
+            "making cgroups needs root, and cgroups mounted below /sys/fs/cgroup");
         foreach (var controller in s_controllers)
         {
             Directory.CreateDirectory($"/sys/fs/cgroup/{controller}/{_name}/inner");
@@ -34,7 +35,7 @@ internal sealed class RealCgroupTests
     {
         if (Directory.Exists(DirectoryOf("freezer")))
         {
-            File.WriteAllText($"{DirectoryOf("freezer")}/freezer.state", "THAWED");
+            Freeze(false);
         }
 
         foreach (var process in _processes)
@@ -68,7 +69,7 @@ internal sealed class RealCgroupTests
         Move(first, "");
         Move(second, "/inner");
         var cgroup = Cgroup.Of(first.Id)!;
-        Assert.That(cgroup.Version, Is.EqualTo(1));
+        Assert.That(cgroup.Version, Is.EqualTo(Machine.CgroupV1 ? 1 : 2));
         Assert.That(cgroup.Processes(), Is.EquivalentTo(new[] { first.Id, second.Id }));
         Assert.That(cgroup.Contains(first.Id), Is.True);
         Assert.That(cgroup.Contains(second.Id), Is.True);
@@ -79,7 +80,7 @@ internal sealed class RealCgroupTests
     [Test]
     public void Stats_RealProcess_Plausible()
     {
-        File.WriteAllText($"{DirectoryOf("memory")}/memory.limit_in_bytes", "67108864");
+        LimitMemory(67108864);
         File.WriteAllText($"{DirectoryOf("pids")}/pids.max", "17");
         var process = Start("while :; do :; done");
         Move(process, "");
@@ -98,7 +99,7 @@ internal sealed class RealCgroupTests
     [Test]
     public void OomKills_ProcessThatWantsTooMuch_Counted()
     {
-        File.WriteAllText($"{DirectoryOf("memory")}/memory.limit_in_bytes", "16777216");
+        LimitMemory(16777216);
         var keeper = Sleep();
         Move(keeper, "");
         var cgroup = Cgroup.Of(keeper.Id)!;
@@ -106,7 +107,7 @@ internal sealed class RealCgroupTests
         var greedy = Start("read go; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done");
         Move(greedy, "");
         greedy.StandardInput.WriteLine();
-        Assert.That(greedy.WaitForExit(20_000), Is.True);
+        Assert.That(greedy.WaitForExit(Patience.Of(TimeSpan.FromSeconds(20))), Is.True);
         Eventually(() => cgroup.OomKills() == 1, "counting the kill");
     }
 
@@ -119,19 +120,23 @@ internal sealed class RealCgroupTests
         Move(other, "");
         var cgroup = Cgroup.Of(victim.Id)!;
         Assert.That(cgroup.IsFrozen, Is.False);
-        File.WriteAllText($"{DirectoryOf("freezer")}/freezer.state", "FROZEN");
-        Eventually(() => cgroup.IsFrozen && ProcFs.State(other.Id) == 'D', "freezing");
+        Freeze(true);
+        Eventually(() => cgroup.IsFrozen && StandsStill(other), "freezing");
 
         using var handle = PidFd.TryOpen(victim.Id)!;
         handle.Signal(9);
-        Assert.That(handle.WaitForExit(200), Is.False, "the negative control: a frozen process does not even die");
+        if (Machine.CgroupV1)
+        {
+            Assert.That(handle.WaitForExit(200), Is.False, "the negative control: a frozen process does not even die");
+        }
+
         cgroup.ReleaseFrozen(victim.Id);
-        Assert.That(handle.WaitForExit(5000), Is.True);
+        Assert.That(handle.WaitForExit((int)Patience.Of(TimeSpan.FromSeconds(5)).TotalMilliseconds), Is.True);
         Assert.That(cgroup.IsFrozen, Is.True);
-        Assert.That(ProcFs.State(other.Id), Is.EqualTo('D'));
+        Eventually(() => StandsStill(other), "the other one standing still");
 
         cgroup.Thaw();
-        Eventually(() => !cgroup.IsFrozen && ProcFs.State(other.Id) == 'S', "thawing");
+        Eventually(() => !cgroup.IsFrozen && !StandsStill(other), "thawing");
     }
 
     [Test]
@@ -180,12 +185,32 @@ internal sealed class RealCgroupTests
         var clock = Stopwatch.StartNew();
         while (!condition())
         {
-            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)), $"{what} did not happen in time");
+            Assert.That(clock.Elapsed, Is.LessThan(Patience.Of(TimeSpan.FromSeconds(20))), $"{what} did not happen in time");
             Thread.Sleep(10);
         }
     }
 
-    private string DirectoryOf(string controller) => $"/sys/fs/cgroup/{controller}/{_name}";
+    private string DirectoryOf(string controller) => Machine.CgroupV1 ? $"/sys/fs/cgroup/{controller}/{_name}" : $"/sys/fs/cgroup/{_name}";
+
+    private void LimitMemory(int bytes) => File.WriteAllText(
+        $"{DirectoryOf("memory")}/{(Machine.CgroupV1 ? "memory.limit_in_bytes" : "memory.max")}", bytes.ToString(CultureInfo.InvariantCulture));
+
+    private void Freeze(bool frozen)
+    {
+        if (Machine.CgroupV1)
+        {
+            File.WriteAllText($"{DirectoryOf("freezer")}/freezer.state", frozen ? "FROZEN" : "THAWED");
+        }
+        else
+        {
+            File.WriteAllText($"{DirectoryOf("freezer")}/cgroup.freeze", frozen ? "1" : "0");
+        }
+    }
+
+    // A process that v1 has frozen looks like one that waits for a disk; one that v2 has frozen looks asleep, and its cgroup says it.
+    private bool StandsStill(Process process) => Machine.CgroupV1
+        ? ProcFs.State(process.Id) == 'D'
+        : File.ReadAllText($"{DirectoryOf("freezer")}/cgroup.events").Contains("frozen 1", StringComparison.Ordinal);
 
     private void Move(Process process, string below)
     {

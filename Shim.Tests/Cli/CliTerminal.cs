@@ -28,13 +28,19 @@ internal sealed class CliTerminal : IDisposable
     private int _seen;
 
     internal CliTerminal(SupervisorFixture supervisor, params string[] arguments)
+        : this(terminal => CliRun.Start(
+            supervisor, "/usr/bin/setsid", ["/bin/sh", "-c", "exec <\"$0\" >\"$0\"; exec \"$@\"", terminal, CliRun.Client, .. arguments]))
+    {
+    }
+
+    /// <summary>Another client: <paramref name="start"/> is given the terminal's path and starts it there, all its other streams being pipes.</summary>
+    internal CliTerminal(Func<string, Process> start)
     {
         // Held open, so that the terminal outlives the client and its settings can be looked at.
         _slave = Fd.Open(_terminal.SlavePath, Libc.O_RDWR | Libc.O_NOCTTY);
         Resize(101, 33);
         _before = Settings;
-        _process = CliRun.Start(
-            supervisor, "/usr/bin/setsid", ["/bin/sh", "-c", "exec <\"$0\" >\"$0\"; exec \"$@\"", _terminal.SlavePath, CliRun.Client, .. arguments]);
+        _process = start(_terminal.SlavePath);
         _process.StandardInput.Close();
         _error = _process.StandardError.ReadToEndAsync();
         Fd.SetNonBlocking(_terminal.Master, true);

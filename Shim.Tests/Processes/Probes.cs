@@ -25,6 +25,7 @@ internal static class Probes
                 "stranger" => ReaperProbes.Stranger(),
                 "kill-group" => ReaperProbes.KillGroup(),
                 "runtime" => RuntimeProbe.Run(arguments),
+                "ttrpc-descriptors" => Transport.Ttrpc.TtrpcProbe.Descriptors(arguments[0]),
                 _ => throw new ArgumentException($"there is no probe {name}"),
             };
 

@@ -239,7 +239,7 @@ internal static class ReaperProbes
         var reaper = NewReaper(subreaper: false);
 
         // Not being subreaper, we lose the grandchild to another parent.
-        var pid = Grandchild(reaper, 0, "sleep 0.5; exit");
+        var pid = Grandchild(reaper, 7, "sleep 0.5; exit");
         Probes.Within(s_limit, () => reaper.Collected == 1);
         var answers = new BlockingCollection<ChildExit>();
         using var anticipation = reaper.Anticipate();

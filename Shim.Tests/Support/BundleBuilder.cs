@@ -28,6 +28,7 @@ public sealed class BundleBuilder
     private bool _readOnly = true;
     private JsonObject _user = new() { ["uid"] = 0, ["gid"] = 0 };
     private bool _terminal;
+    private int? _oomScore;
     private JsonArray? _hooksAfterStart;
 
     /// <summary>Begins a bundle in a new directory below <paramref name="parent"/>.</summary>
@@ -83,6 +84,13 @@ public sealed class BundleBuilder
     public BundleBuilder Terminal(bool terminal = true)
     {
         _terminal = terminal;
+        return this;
+    }
+
+    /// <summary>The oom_score_adj of its processes.</summary>
+    public BundleBuilder OomScore(int score)
+    {
+        _oomScore = score;
         return this;
     }
 
@@ -235,6 +243,11 @@ public sealed class BundleBuilder
                 ["namespaces"] = new JsonArray([.. _namespaces.Select(type => (JsonNode)new JsonObject { ["type"] = type })]),
             },
         };
+        if (_oomScore is { } score)
+        {
+            config["process"]!["oomScoreAdj"] = score;
+        }
+
         if (_namespaces.Contains("user"))
         {
             config["linux"]!["uidMappings"] = Mapping();

@@ -26,6 +26,7 @@ public static class Deadlines
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0)
     {
+        deadline = Patience.Of(deadline);
         try
         {
             await task.WaitAsync(deadline);

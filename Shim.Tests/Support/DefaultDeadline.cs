@@ -16,7 +16,7 @@ public sealed class DefaultDeadline(TimeSpan deadline) : Interceptor
         if (context.Options.Deadline is null)
         {
             context = new ClientInterceptorContext<TRequest, TResponse>(
-                context.Method, context.Host, context.Options.WithDeadline(DateTime.UtcNow + deadline));
+                context.Method, context.Host, context.Options.WithDeadline(DateTime.UtcNow + Patience.Of(deadline)));
         }
 
         return continuation(request, context);

@@ -13,6 +13,14 @@ public static class Machine
     /// <summary>Whether the cgroup controllers are mounted the old way, one hierarchy each.</summary>
     public static bool CgroupV1 { get; } = !File.Exists("/sys/fs/cgroup/cgroup.controllers");
 
+    /// <summary>
+    /// Whether everybody who holds a pidfd learns how a process ended, and not its parent alone (Linux 6.15 and later).
+    /// </summary>
+    public static bool PidFdsTellStatus { get; } = Environment.OSVersion.Version >= new Version(6, 15);
+
+    /// <summary>Whether this is the machine of scripts/test-vm.sh, whose kernel's own settings a test may change.</summary>
+    public static bool IsVirtual { get; } = Environment.GetEnvironmentVariable("SHIM_TEST_VM") == "1";
+
     /// <summary>Skips or fails the test unless real containers can run here.</summary>
     public static void RequireContainers() => Require(s_containerTrouble.Value is null, s_containerTrouble.Value ?? string.Empty);
 

@@ -9,7 +9,7 @@ namespace Shim.Tests.Support;
 /// </summary>
 public static class Poll
 {
-    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan s_interval = Patience.Of(TimeSpan.FromMilliseconds(10));
 
     /// <summary>Long enough for anything that normally takes milliseconds, on a machine that is busy.</summary>
     public static TimeSpan Deadline { get; } = TimeSpan.FromSeconds(20);
@@ -53,6 +53,7 @@ public static class Poll
         [CallerFilePath] string file = "",
         [CallerLineNumber] int line = 0)
     {
+        deadline = Patience.Of(deadline);
         var end = DateTime.UtcNow + deadline;
         while (true)
         {

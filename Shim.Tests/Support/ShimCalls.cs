@@ -34,7 +34,7 @@ public static class ShimCalls
     public static async Task<Exit> EndOfAsync(this ShimFixture shim, uint pid, TimeSpan? deadline = null)
     {
         ArgumentNullException.ThrowIfNull(shim);
-        return (await shim.Client.WaitAsync(new WaitRequest { Pid = pid }, deadline: DateTime.UtcNow + (deadline ?? SupervisorFixture.CallDeadline))).Exit;
+        return (await shim.Client.WaitAsync(new WaitRequest { Pid = pid }, deadline: DateTime.UtcNow + Patience.Of(deadline ?? SupervisorFixture.CallDeadline))).Exit;
     }
 
     /// <summary>Forgets an ended process.</summary>

@@ -46,6 +46,9 @@ public sealed class ShimFixture : IAsyncDisposable
     /// <summary>The shim's pid.</summary>
     public int ProcessId => (_process ?? throw new InvalidOperationException("the shim is not running")).Id;
 
+    /// <summary>How it ended, once it has.</summary>
+    public int ExitCode => (_process ?? throw new InvalidOperationException("the shim was not started")).ExitCode;
+
     /// <summary>Whether the shim runs.</summary>
     public bool IsRunning => _process is { HasExited: false };
 

@@ -35,7 +35,7 @@ public sealed class SupervisorFixture : IAsyncDisposable
     {
         _settings = settings;
         _directory = TestRun.NewDirectory("s");
-        Root = Path.Combine(_directory, "root");
+        Root = settings.Root ?? Path.Combine(_directory, "root");
         RuntimeRoot = Path.Combine(_directory, "runc");
         Socket = Path.Combine(Root, "supervisor.sock");
         CgroupPrefix = $"{TestRun.CgroupPrefix}-{Path.GetFileName(_directory)}";
@@ -56,8 +56,8 @@ public sealed class SupervisorFixture : IAsyncDisposable
     /// <summary>What the supervisor wrote to stderr, over all its starts.</summary>
     public string LogPath => Path.Combine(_directory, "supervisor.log");
 
-    /// <summary>The pid of the supervisor that runs now.</summary>
-    public int ProcessId => Running.Id;
+    /// <summary>The pid of the supervisor that runs now, as the machine counts.</summary>
+    public int ProcessId => _settings.Pids is null ? Running.Id : HostProcess.Children(Running.Id).Single().Pid;
 
     /// <summary>Whether the supervisor runs.</summary>
     public bool IsRunning => _process is { HasExited: false };
@@ -70,6 +70,9 @@ public sealed class SupervisorFixture : IAsyncDisposable
 
     /// <summary>The channel to the supervisor's socket.</summary>
     public GrpcChannel Channel => _channel ?? throw new InvalidOperationException("the supervisor is not running");
+
+    // What entered the namespace waits for the supervisor there.
+    private int[] OwnProcesses => !IsRunning ? [] : _settings.Pids is null ? [Running.Id] : [Running.Id, ProcessId];
 
     private Process Running => _process ?? throw new InvalidOperationException("the supervisor is not running");
 
@@ -91,7 +94,11 @@ public sealed class SupervisorFixture : IAsyncDisposable
     public string NewDirectory() => Directory.CreateDirectory(Path.Combine(_directory, "files", TestRun.NewName("d"))).FullName;
 
     /// <summary>Starts the supervisor on the same root, after a stop or a kill.</summary>
-    public async Task StartAgainAsync()
+    public async Task StartAgainAsync() =>
+        Assert.That(await TryStartAgainAsync(), Is.True, () => $"the supervisor ended at once: {Tail(Log)}");
+
+    /// <summary>The same for one that may die over it; whether it serves.</summary>
+    public async Task<bool> TryStartAgainAsync()
     {
         Assert.That(IsRunning, Is.False, "the supervisor runs already");
         _process?.Dispose();
@@ -116,7 +123,7 @@ public sealed class SupervisorFixture : IAsyncDisposable
             state => state == "Serving" || state.StartsWith("exited", StringComparison.Ordinal),
             s_startDeadline,
             "the supervisor serving");
-        Assert.That(_process.HasExited, Is.False, () => $"the supervisor ended at once: {Tail(Log)}");
+        return !_process.HasExited;
     }
 
     /// <summary>SIGTERM; waits for the end, which must be clean.</summary>
@@ -201,7 +208,7 @@ public sealed class SupervisorFixture : IAsyncDisposable
         {
             left = FindLeaks();
             ShowLogs();
-            Leaks.Sweep(_directory, CgroupPrefix, IsRunning ? [ProcessId] : []);
+            Leaks.Sweep(_directory, CgroupPrefix, OwnProcesses);
         }
 
         Assert.That((complaints ?? []).Concat(left), Is.Empty, "left behind, or could not be deleted");
@@ -273,38 +280,22 @@ public sealed class SupervisorFixture : IAsyncDisposable
             .Where(Directory.Exists)
             .SelectMany(directory => Directory.EnumerateFileSystemEntries(directory))
             .Select(path => $"file {path}");
-        return [.. Leaks.Find(_directory, CgroupPrefix, IsRunning ? [ProcessId] : []), .. files];
+        return [.. Leaks.Find(_directory, CgroupPrefix, OwnProcesses), .. files];
     }
 
     private System.Diagnostics.ProcessStartInfo StartInfo()
     {
         // The shell only redirects and becomes the supervisor. Pipes to this process would be inherited and kept open by others.
-        var start = new System.Diagnostics.ProcessStartInfo("/bin/sh")
-        {
-            ArgumentList =
-            {
-                "-c", "exec \"$0\" \"$@\" </dev/null >>\"$TEST_STDOUT\" 2>>\"$TEST_STDERR\"",
-                Path.Combine(TestRun.Binaries, "supervisor"), "serve", "--root", Root, "--runtime-root", RuntimeRoot, "--log-level", "debug",
-            },
-            WorkingDirectory = "/",
-        };
-        if (_settings.Runtime is not null)
-        {
-            start.ArgumentList.Add("--runtime");
-            start.ArgumentList.Add(_settings.Runtime);
-        }
-
-        if (_settings.Shim is not null)
-        {
-            start.ArgumentList.Add("--shim");
-            start.ArgumentList.Add(_settings.Shim);
-        }
-
-        foreach (var argument in _settings.Arguments)
-        {
-            start.ArgumentList.Add(argument);
-        }
-
+        string[] arguments =
+        [
+            "-c", "exec \"$@\" </dev/null >>\"$TEST_STDOUT\" 2>>\"$TEST_STDERR\"", "sh",
+            .. _settings.Pids?.Enter ?? [],
+            Path.Combine(TestRun.Binaries, "supervisor"), "serve", "--root", Root, "--runtime-root", RuntimeRoot, "--log-level", "debug",
+            .. _settings.Runtime is null ? [] : new[] { "--runtime", _settings.Runtime },
+            .. _settings.Shim is null ? [] : new[] { "--shim", _settings.Shim },
+            .. _settings.Arguments,
+        ];
+        var start = new System.Diagnostics.ProcessStartInfo("/bin/sh", arguments) { WorkingDirectory = "/" };
         start.Environment["TEST_STDOUT"] = OutputPath;
         start.Environment["TEST_STDERR"] = LogPath;
         foreach (var (name, value) in _settings.Environment)
@@ -319,7 +310,11 @@ public sealed class SupervisorFixture : IAsyncDisposable
     {
         _channel?.Dispose();
         (_channel, _containers, _control) = (null, null, null);
-        _ = Syscall.kill(ProcessId, signal);
+        if (IsRunning)
+        {
+            _ = Syscall.kill(ProcessId, signal);
+        }
+
         await Running.WaitForExitAsync().WithinAsync(s_stopDeadline, $"the supervisor's end after {signal}");
         return Running.ExitCode;
     }

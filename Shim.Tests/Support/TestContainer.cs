@@ -103,7 +103,7 @@ public sealed class TestContainer
     public async Task<Exit> WaitAsync(uint pid = 0, TimeSpan? deadline = null) =>
         (await _supervisor.Control.WaitAsync(
             new WaitRequest { ContainerId = Id, Pid = pid },
-            new CallOptions(deadline: DateTime.UtcNow + (deadline ?? SupervisorFixture.CallDeadline)))).Exit;
+            new CallOptions(deadline: DateTime.UtcNow + Patience.Of(deadline ?? SupervisorFixture.CallDeadline)))).Exit;
 
     /// <summary>Sends a signal to one process.</summary>
     public async Task SignalAsync(uint pid, int signal) =>

@@ -19,7 +19,7 @@ internal sealed class SmallDisk : IDisposable
         _mounted = true;
     }
 
-    internal string File(string name) => Path.Combine(_directory, name);
+    internal string File(string name) => System.IO.Path.Combine(_directory, name);
 
     /// <summary>Takes all the space that is left, but for so many bytes of the last page of other files.</summary>
     internal void Fill()
@@ -38,6 +38,9 @@ internal sealed class SmallDisk : IDisposable
             // Full.
         }
     }
+
+    /// <summary>The directory that it is mounted on.</summary>
+    internal string Path => _directory;
 
     internal void Empty() => System.IO.File.Delete(File("filler"));
 

@@ -10,14 +10,14 @@ public sealed class StateTableTests
     [Test]
     public void InitNext_EveryStateTimesEveryEvent_AsWritten()
     {
-        // Columns in the order of InitEvent: Start, Pause, Resume, Update, Exec, Signal, Exit, Delete.
+        // Columns in the order of InitEvent: Start, Pause, Resume, Update, Exec, Checkpoint, Signal, Exit, Delete.
         string[] table =
         [
-            "Created: Running - - Created - Created Stopped -",
-            "Running: - Paused - Running Running Running Stopped -",
-            "Paused: - - Running Paused - Paused Stopped -",
-            "Stopped: - - - - - - Stopped Deleted",
-            "Deleted: - - - - - - Deleted -",
+            "Created: Running - - Created - - Created Stopped -",
+            "Running: - Paused - Running Running Running Running Stopped -",
+            "Paused: - - Running Paused - Paused Paused Stopped -",
+            "Stopped: - - - - - - - Stopped Deleted",
+            "Deleted: - - - - - - - Deleted -",
         ];
         Check<InitState, InitEvent>(table, (state, what) => InitStates.TryNext(state, what));
     }
