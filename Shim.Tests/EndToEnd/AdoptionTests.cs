@@ -11,6 +11,7 @@ public sealed class AdoptionTests : SupervisorTests
     private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(10);
 
     [Test]
+    [Category("CgroupV2")]
     public async Task ShimKilled_TheContainerGoesOn_AndItsLaterStatusIsTrue([Values] bool restartBefore)
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -21,6 +22,8 @@ public sealed class AdoptionTests : SupervisorTests
             await Supervisor.RestartAsync(hard: true);
         }
 
+        // A supervisor that came later is no ancestor of what the shim leaves behind: then only the kernel can tell.
+        var known = !restartBefore || Machine.PidFdsTellStatus;
         var (before, after) = await LoseShimAsync(container);
         Assert.That(after, Is.Not.EqualTo(before));
         Assert.That(await container.StatusAsync(), Is.EqualTo(Status.Running));
@@ -28,11 +31,11 @@ public sealed class AdoptionTests : SupervisorTests
         // Old and new processes, signals, statistics: all as if nothing had been.
         Assert.That((await container.ShellAsync("exit 5")).Status, Is.EqualTo(5u));
         await container.SignalAsync(exec, 10);
-        Assert.That((await container.WaitAsync(exec)).Status, Is.EqualTo(7u));
+        Assert.That((await container.WaitAsync(exec)).Status, Is.EqualTo(known ? 7u : 255u));
         await Supervisor.Control.GetStatsAsync(new GetStatsRequest { ContainerId = container.Id });
         await container.SignalAsync(container.Pid, 15);
         var exit = await events.WaitForExitAsync(container.Id, container.Pid, s_soon);
-        Assert.That((exit.Exit.Status, exit.Exit.Reason), Is.EqualTo((42u, ExitReason.Exited)));
+        Assert.That((exit.Exit.Status, exit.Exit.Reason), Is.EqualTo(known ? (42u, ExitReason.Exited) : (255u, ExitReason.Unknown)));
         Assert.That(events.ExitsOf(container.Id), Has.Count.EqualTo(3));
         await container.DeleteAsync();
         await events.WaitForAsync(e => e.ContainerId == container.Id && e.Type == EventType.Deleted && e.Init, Poll.Deadline);
@@ -53,6 +56,7 @@ public sealed class AdoptionTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task ShimKilled_WhileTheSupervisorIsDown_IsAdoptedAtItsStart()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -64,11 +68,13 @@ public sealed class AdoptionTests : SupervisorTests
         await Supervisor.StartAgainAsync();
         await Poll.Until(async () => (await container.ShellAsync("true")).Status == 0, s_soon, "an exec in the adopted container");
         await container.SignalAsync(container.Pid, 15);
-        Assert.That((await events.WaitForExitAsync(container.Id, container.Pid, s_soon)).Exit.Status, Is.EqualTo(9u));
+        Assert.That(
+            (await events.WaitForExitAsync(container.Id, container.Pid, s_soon)).Exit.Status, Is.EqualTo(Machine.PidFdsTellStatus ? 9u : 255u));
         await container.DeleteAsync();
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task CreatedAndPausedContainers_KeepTheirState()
     {
         var created = await TestContainer.CreateAsync(Supervisor, b => b.Annotation("containerd.io/on-shim-loss", "adopt").Script("exit 3"));
@@ -88,6 +94,7 @@ public sealed class AdoptionTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task ProcessEndsBetweenTheShims_ItsTrueStatusIsReported()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);

@@ -28,6 +28,7 @@ public sealed class RestartTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Restart_ContainersOfEveryState_AreFoundAgain([Values] bool hard)
     {
         var created = await TestContainer.CreateAsync(Supervisor, b => b.Owner("ann"));
@@ -65,6 +66,7 @@ public sealed class RestartTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task Exits_WhileTheSupervisorIsDown_ArriveAfterwardsOnceAndTrue([Values] bool hard)
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -140,6 +142,7 @@ public sealed class RestartTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task ShimKilled_IsNoticedContainerDiesOneExitEventIdReusable([Values] bool restartBefore)
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
@@ -172,6 +175,7 @@ public sealed class RestartTests : SupervisorTests
     }
 
     [Test]
+    [Category("CgroupV2")]
     public async Task ShimKilled_WhileTheSupervisorIsDown_IsNoticedAtItsStart()
     {
         await using var events = await EventRecorder.FromNowAsync(Supervisor);
