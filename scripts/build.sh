@@ -64,5 +64,8 @@ publish() {
 
 publish Shim shim Shim
 # The supervisor compiles the shim's native room into itself (see Supervisor.csproj).
-publish Supervisor supervisor Supervisor Shim/Interop Shim/Processes Shim/Tasks/LineLog.cs
-[ "$(readlink out/bin/containerd-shim-runc-v2-cs 2>/dev/null)" = shim ] || ln -sfn shim out/bin/containerd-shim-runc-v2-cs
+publish Supervisor supervisor Supervisor Shim/Interop Shim/Processes Shim/Tasks/Line*.cs Shim/Transport/Grpc/PatientListener.cs
+# Under these names containerd finds the shim: runtime io.containerd.runc.v2-cs (ttrpc), and io.containerd.runc_grpc.v2-cs.
+for name in containerd-shim-runc-v2-cs containerd-shim-runc_grpc-v2-cs; do
+    [ "$(readlink "out/bin/$name" 2>/dev/null)" = shim ] || ln -sfn shim "out/bin/$name"
+done

@@ -26,12 +26,14 @@ case "$prefix" in /*) ;; *) fail "--prefix must be an absolute path, not '$prefi
 bin=$prefix/bin
 unit=$unit_dir/supervisor.service
 files=(supervisor shim libMonoPosixHelper.so)
+# containerd finds runtimes by these names in its PATH.
+links=(containerd-shim-runc-v2-cs containerd-shim-runc_grpc-v2-cs)
 systemd=
 [ ! -d /run/systemd/system ] || [ "$unit_dir" != /etc/systemd/system ] || systemd=1
 
 if [ -n "$uninstall" ]; then
     [ -z "$systemd" ] || systemctl disable --now --quiet supervisor.service 2>/dev/null || true
-    rm -f "$unit" "$bin/containerd-shim-runc-v2-cs" "${files[@]/#/$bin/}"
+    rm -f "$unit" "${links[@]/#/$bin/}" "${files[@]/#/$bin/}"
     [ -z "$systemd" ] || systemctl daemon-reload
     say "removed from $bin and $unit_dir"
     exit 0
@@ -46,7 +48,9 @@ for file in "${files[@]}"; do
     install -m "$([ "${file##*.}" = so ] && echo 0644 || echo 0755)" "out/bin/$file" "$bin/.$file.new"
     mv -f "$bin/.$file.new" "$bin/$file"
 done
-ln -sfn shim "$bin/containerd-shim-runc-v2-cs"
+for link in "${links[@]}"; do
+    ln -sfn shim "$bin/$link"
+done
 cat >"$unit" <<END
 [Unit]
 Description=Container supervisor
@@ -55,8 +59,10 @@ After=network.target local-fs.target
 [Service]
 Type=notify
 ExecStart=$bin/supervisor serve
-# Shims and containers outlive the supervisor: a stop or a restart ends the daemon alone.
+# Shims and containers outlive the supervisor: a stop or a restart ends the daemon alone. When the host goes down, the
+# SIGTERM that every process gets ends shims too: SIGTERM to the container, 3 s, SIGKILL, everything removed and written down.
 KillMode=process
+TimeoutStopSec=10
 Delegate=yes
 Restart=on-failure
 RestartSec=1

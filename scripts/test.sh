@@ -13,7 +13,8 @@ here=$(dirname "$(readlink -f "$0")")
 cd "$here/.."
 . scripts/packages.sh
 
-filter='TestCategory!=Soak' all= expression=
+# Tests of category VirtualMachine change their machine; scripts/test-vm.sh has one for them.
+filter='TestCategory!=VirtualMachine' all= expression=
 while [ $# -gt 0 ]; do
     case "$1" in
         --all) all=1 ;;
@@ -23,11 +24,12 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-if [ -n "$all" ]; then filter=$expression; elif [ -n "$expression" ]; then filter="($expression)&$filter"; fi
+[ -n "$all" ] || filter="$filter&TestCategory!=Soak"
+[ -z "$expression" ] || filter="($expression)&$filter"
 
 [ "$(id -u)" = 0 ] || fail "the tests start real containers and need root"
 need_dotnet
-need_packages runc busybox-static containerd python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+need_packages runc busybox-static containerd python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev gcc libc6-dev strace
 scripts/build.sh
 
 # Everything the tests create on disk lies under one directory whose name nothing else on the machine contains,

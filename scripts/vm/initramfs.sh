@@ -1,0 +1,52 @@
+# Sourced by scripts/test-vm.sh: the kernel, and the initramfs that mounts the machine's root for it.
+
+# What finds the console and the exported directories, in the order in which dependencies are looked up.
+vm_modules=(virtio_pci 9pnet_virtio 9p overlay)
+
+# fetch_kernel DIRECTORY: Debian's kernel package, only unpacked; sets $vm_kernel and $vm_modules_root.
+fetch_kernel() {
+    local package version
+    # linux-image-amd64 is empty and depends on the real one. Without package lists apt-cache knows nothing.
+    package=$(kernel_package)
+    [ -n "$package" ] || { apt-get update -qq >/dev/null 2>&1 || true; package=$(kernel_package); }
+    [ -n "$package" ] || package=$(cat "$1/kernel.stamp" 2>/dev/null || true)
+    [ -n "$package" ] || fail "apt knows no package linux-image-amd64"
+    version=${package#linux-image-}
+    if [ "$(cat "$1/kernel.stamp" 2>/dev/null)" != "$package" ]; then
+        say "fetching $package"
+        rm -rf "$1/kernel" "$1/kernel.stamp" "$1"/linux-image-*.deb
+        # As root apt would otherwise drop its privileges, and could then not write here.
+        (cd "$1" && apt-get download -qq -o APT::Sandbox::User=root "$package" >kernel.log 2>&1) \
+            || { cat "$1/kernel.log" >&2; fail "could not download $package"; }
+        dpkg -x "$1/$package"_*.deb "$1/kernel"
+        rm -f "$1/$package"_*.deb
+        # The package's own installation would have made this list of dependencies.
+        busybox depmod -b "$1/kernel" "$version"
+        echo "$package" >"$1/kernel.stamp"
+    fi
+    vm_kernel=$1/kernel/boot/vmlinuz-$version
+    vm_modules_root=$1/kernel/lib/modules/$version
+}
+
+kernel_package() { apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1; }
+
+# make_initramfs FILE: busybox, the modules and scripts/vm/init, packed for the kernel.
+make_initramfs() {
+    local tree module file
+    tree=$(mktemp -d "${TMPDIR:-/tmp}/shim-vm.XXXXXX")
+    mkdir -p "$tree"/{bin,modules,dev,proc,host,share,layer,root}
+    cp /bin/busybox "$tree/bin/busybox"
+    install -m 0755 scripts/vm/init "$tree/init"
+    # modules.dep: "a.ko: b.ko c.ko", what is needed comes last.
+    for module in "${vm_modules[@]}"; do
+        for file in $(sed -n "s|^\([^:]*/$module\.ko\): *\(.*\)|\1 \2|p" "$vm_modules_root/modules.dep" | tr ' ' '\n' | tac); do
+            file=${file#/}
+            [ -e "$tree/modules/${file##*/}" ] && continue
+            cp "$vm_modules_root/$file" "$tree/modules/"
+            echo "${file##*/}" >>"$tree/modules/order"
+        done
+        grep -qx "$module.ko" "$tree/modules/order" || fail "the kernel package has no module $module"
+    done
+    (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$1"
+    rm -rf "$tree"
+}
