@@ -63,8 +63,11 @@ publish() {
 }
 
 publish Shim shim Shim
-# The supervisor compiles the shim's native room into itself (see Supervisor.csproj).
-publish Supervisor supervisor Supervisor Shim/Interop Shim/Processes Shim/Tasks/Line*.cs Shim/Transport/Grpc/PatientListener.cs
+# The supervisor compiles some files of the shim into itself: its project says which.
+linked=$(sed -n 's|.*Compile Include="\.\./\(Shim/[^"]*\)".*|\1|p' Supervisor/Supervisor.csproj)
+[ -n "$linked" ] || fail "Supervisor.csproj names no files of the shim any more: mend scripts/build.sh"
+# shellcheck disable=SC2086  # Patterns, to be expanded.
+publish Supervisor supervisor Supervisor $linked
 # Under these names containerd finds the shim: runtime io.containerd.runc.v2-cs (ttrpc), and io.containerd.runc_grpc.v2-cs.
 for name in containerd-shim-runc-v2-cs containerd-shim-runc_grpc-v2-cs; do
     [ "$(readlink "out/bin/$name" 2>/dev/null)" = shim ] || ln -sfn shim "out/bin/$name"
