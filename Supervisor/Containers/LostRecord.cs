@@ -1,4 +1,3 @@
-using System.Globalization;
 using Containerd;
 using Containerd.Shim.V1;
 using Grpc.Core;
@@ -13,7 +12,7 @@ namespace Supervisor.Containers;
 /// Puts together again what stood in a container.json that cannot be read: from the shim's command line, which the kernel keeps whatever becomes of
 /// a disk, from the shim itself if it answers, and from the bundle.
 /// </summary>
-internal sealed class LostRecord(Settings settings, ILogger<LostRecord> logger)
+internal sealed class LostRecord(StrayShims shims, Settings settings, ILogger<LostRecord> logger)
 {
     /// <summary>
     /// The record of a container that clients know of, and whose file is damaged or gone; written back if that can be done. Null for one that was
@@ -32,13 +31,13 @@ internal sealed class LostRecord(Settings settings, ILogger<LostRecord> logger)
             return null;
         }
 
-        var shim = FindShim(container.Directory.Path);
+        var shim = shims.Find(container.Directory) ?? 0;
         var record = new ContainerRecord
         {
             Id = container.Id,
             Bundle = "/",
-            Runtime = Option(shim, "--runtime") ?? settings.Runtime,
-            RuntimeRoot = Option(shim, "--runtime-root") ?? settings.RuntimeRoot,
+            Runtime = StrayShims.Option(shim, "--runtime") ?? settings.Runtime,
+            RuntimeRoot = StrayShims.Option(shim, "--runtime-root") ?? settings.RuntimeRoot,
             CreatedAt = track.CreatedAt,
             ShimPid = shim,
             ShimStartTime = ProcFs.StartTime(shim) ?? 0,
@@ -84,27 +83,5 @@ internal sealed class LostRecord(Settings settings, ILogger<LostRecord> logger)
             // Mute, or a bundle that was removed: the container can be used without.
             return record;
         }
-    }
-
-    /// <summary>The pid of root's shim whose state directory this is; 0 when there is none.</summary>
-    private static int FindShim(string directory)
-    {
-        foreach (var entry in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(entry.AsSpan()), NumberStyles.None, CultureInfo.InvariantCulture, out var pid)
-                && Option(pid, "--state") == directory && ProcFs.Credentials(pid)?.Uid == 0 && ProcFs.State(pid) is not ('Z' or 'X'))
-            {
-                return pid;
-            }
-        }
-
-        return 0;
-    }
-
-    private static string? Option(int pid, string name)
-    {
-        var arguments = pid == 0 ? [] : ProcFs.Arguments(pid);
-        var place = Array.IndexOf(arguments, name);
-        return place > 1 && arguments[1] == "serve" && place + 1 < arguments.Length ? arguments[place + 1] : null;
     }
 }

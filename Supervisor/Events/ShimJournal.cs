@@ -28,7 +28,8 @@ internal static class ShimJournal
             {
                 if (Parse(line, containerId) is not { } record)
                 {
-                    if (!IsHeader(line.Span))
+                    // What a shim has dropped it has dropped because it is recorded here.
+                    if (!JournalHeader.TryRead(line, out _))
                     {
                         damage.Add(offset, line.Length);
                     }
@@ -60,9 +61,6 @@ internal static class ShimJournal
 
         return records;
     }
-
-    // What a shim has dropped it has dropped because it is recorded here.
-    private static bool IsHeader(ReadOnlySpan<byte> line) => line.StartsWith("{\"recorded\":"u8);
 
     private static EventRecord? Parse(ReadOnlyMemory<byte> line, string containerId)
     {

@@ -25,6 +25,19 @@ internal sealed class StrayShims
         _byDirectory = new(() => Processes().ToLookup(process => process.Directory, process => process.Pid, StringComparer.Ordinal));
     }
 
+    /// <summary>The pid of root's living shim that has the container's directory, or null.</summary>
+    internal int? Find(ContainerDirectory directory) => _byDirectory.Value[directory.Path]
+        .Where(pid => StateDirectory(pid) == directory.Path && ProcFs.Credentials(pid)?.Uid == 0 && ProcFs.State(pid) is not ('Z' or 'X'))
+        .Select(pid => (int?)pid).FirstOrDefault();
+
+    /// <summary>What follows an option in the arguments of a shim; null for any other process, and for one without it.</summary>
+    internal static string? Option(int pid, string name)
+    {
+        var arguments = pid == 0 ? [] : ProcFs.Arguments(pid);
+        var option = Array.IndexOf(arguments, name);
+        return option > 0 && option + 1 < arguments.Length && arguments.Contains("serve") ? arguments[option + 1] : null;
+    }
+
     /// <summary>Ends all that have the container's directory, but the one that is known.</summary>
     internal async Task EndAsync(ContainerDirectory directory, int? except = null)
     {
@@ -53,10 +66,5 @@ internal sealed class StrayShims
     }
 
     /// <summary>The state directory that the arguments of a shim name; null for any other process.</summary>
-    private static string? StateDirectory(int pid)
-    {
-        var arguments = ProcFs.Arguments(pid);
-        var option = Array.IndexOf(arguments, "--state");
-        return option > 0 && option + 1 < arguments.Length && arguments.Contains("serve") ? arguments[option + 1] : null;
-    }
+    private static string? StateDirectory(int pid) => Option(pid, "--state");
 }
