@@ -1,11 +1,15 @@
 using System.Globalization;
 using Containerd;
+using Shim.Interop;
+using Shim.Processes;
 
 namespace Shim.Cgroups;
 
-/// <summary>The cgroup of one container, found by way of its first process. Read only, but for the freezer.</summary>
+/// <summary>The cgroup of one container, found by way of its first process. Read only, but for the freezer and the end of all.</summary>
 internal abstract class Cgroup
 {
+    private const int MaxKillRounds = 10;
+
     private readonly string _root;
     private readonly string _hierarchy;
     private readonly string _path;
@@ -53,6 +57,27 @@ internal abstract class Cgroup
     internal bool Contains(int pid) =>
         CgroupMounts.PathsOf(_root, pid.ToString(CultureInfo.InvariantCulture)).TryGetValue(_hierarchy, out var path)
         && (path == _path || path.StartsWith(_path + "/", StringComparison.Ordinal));
+
+    /// <summary>Kills everything in it, again and again until nothing new has been forked meanwhile. Frozen processes are thawed: otherwise they do not even die.</summary>
+    internal void KillAll()
+    {
+        for (var round = 0; round < MaxKillRounds; round++)
+        {
+            var killed = 0;
+            foreach (var pid in Processes())
+            {
+                // Opened first, then looked at: from there on the number cannot become another process's.
+                using var process = PidFd.TryOpen(pid);
+                killed += process is not null && Contains(pid) && process.Signal(Libc.SIGKILL) ? 1 : 0;
+            }
+
+            Thaw();
+            if (killed == 0)
+            {
+                return;
+            }
+        }
+    }
 
     /// <summary>What the container uses. Throws Precondition when the cgroup is gone.</summary>
     internal ContainerStats Stats()

@@ -7,8 +7,6 @@ namespace Shim.Tasks;
 /// <content>Signals. Always by pidfd, never through the runtime, and never in the queue of verbs.</content>
 internal sealed partial class Container
 {
-    private const int MaxKillRounds = 10;
-
     /// <summary>
     /// Signals one process of the container; pid 0 is init. It need not have been started through the API, but it must be in this
     /// container now: NotFound otherwise, also when it has ended.
@@ -161,30 +159,8 @@ internal sealed partial class Container
         return process is not null && _cgroup.Contains(pid) && process.Signal(signal);
     }
 
-    /// <summary>Kills everything in the container's cgroup, again and again until nothing new has been forked meanwhile.</summary>
-    private void KillRemaining()
-    {
-        if (_cgroup is null)
-        {
-            return;
-        }
-
-        for (var round = 0; round < MaxKillRounds; round++)
-        {
-            var killed = 0;
-            foreach (var pid in _cgroup.Processes())
-            {
-                killed += TrySignalMember(pid, Libc.SIGKILL) ? 1 : 0;
-            }
-
-            // A frozen process does not even die.
-            _cgroup.Thaw();
-            if (killed == 0)
-            {
-                return;
-            }
-        }
-    }
+    /// <summary>Kills everything in the container's cgroup.</summary>
+    private void KillRemaining() => _cgroup?.KillAll();
 
     /// <summary>
     /// SIGKILL works while paused. Without init nothing is left to be paused; any other process is taken out alone, and the rest stay

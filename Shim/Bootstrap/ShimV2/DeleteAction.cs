@@ -18,7 +18,6 @@ namespace Shim.Bootstrap.ShimV2;
 internal static class DeleteAction
 {
     private static readonly TimeSpan s_killLimit = TimeSpan.FromSeconds(10);
-    private const int MaxRounds = 10;
 
     /// <summary>Does it and returns the bytes for stdout. Whatever is gone already is no error.</summary>
     internal static byte[] Run(ShimArguments arguments, Action<string> log)
@@ -37,14 +36,14 @@ internal static class DeleteAction
             _ = init!.Signal(Libc.SIGKILL);
         }
 
-        KillAll(cgroup);
+        cgroup?.KillAll();
         if (init is not null && !init.WaitForExit((int)s_killLimit.TotalMilliseconds))
         {
             log($"process {init.Pid} of container {daemon.Id} survives SIGKILL");
         }
 
         DeleteFromRuntime(daemon, options, log);
-        KillAll(cgroup);
+        cgroup?.KillAll();
         Rootfs.RootfsMounts.UnmountAll(Path.Combine(bundle, "rootfs"));
         RemoveSocket(bundle, log);
         var (status, time) = last.Exit is { } exit ? (exit.Status.Code, exit.Time)
@@ -90,32 +89,6 @@ internal static class DeleteAction
         catch (TaskException e)
         {
             log(e.Message);
-        }
-    }
-
-    /// <summary>Whatever the container has left in its cgroup, again until nothing new has been forked.</summary>
-    private static void KillAll(Cgroup? cgroup)
-    {
-        for (var round = 0; cgroup is not null && round < MaxRounds; round++)
-        {
-            var pids = cgroup.Processes();
-            foreach (var pid in pids)
-            {
-                using var process = PidFd.TryOpen(pid);
-                if (process is not null && cgroup.Contains(pid))
-                {
-                    _ = process.Signal(Libc.SIGKILL);
-                }
-            }
-
-            // A frozen process does not even die.
-            cgroup.Thaw();
-            if (pids.Count == 0)
-            {
-                return;
-            }
-
-            Thread.Sleep(10);
         }
     }
 
