@@ -31,7 +31,11 @@ internal static class StartAction
 
         var bundle = Directory.GetCurrentDirectory();
         var options = OptionsMessage.From(request.Options);
-        var path = ShimSocket.PathOf(daemon.GrpcAddress, daemon.Namespace, Grouping.Of(bundle, daemon.Id), request.Parameters is { SocketDir.Length: > 0 } parameters ? parameters.SocketDir : null);
+        var path = ShimSocket.PathOf(daemon.GrpcAddress, daemon.Namespace, Grouping.Of(bundle, daemon.Id), request.SocketDirectory);
+
+        // First: a shim that was started and could not be named would be left for ever, a name without a shim goes with its bundle.
+        var address = ShimSocket.AddressOf(path);
+        WriteAddress(bundle, address);
 
         // Not disposed of when all is well: .NET would remove the name with it, and this process ends anyway.
         if (ShimSocket.Bind(path) is { } socket)
@@ -48,8 +52,6 @@ internal static class StartAction
             }
         }
 
-        var address = ShimSocket.AddressOf(path);
-        WriteAddress(bundle, address);
         return new StartAnswer(address, protocol).ToBytes(request.Parameters is not null, maxVersion);
     }
 

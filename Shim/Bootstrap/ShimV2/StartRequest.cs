@@ -14,6 +14,9 @@ internal sealed record StartRequest(Any? Options, BootstrapParams? Parameters)
 {
     private static readonly string[] s_optionTypes = ["containerd.runc.v1.Options", "runtimeoptions.v1.Options", "containerd.runtimeoptions.v1.Options"];
 
+    /// <summary>Where the daemon wants the socket; null where it does not care.</summary>
+    internal string? SocketDirectory => Parameters is { SocketDir: { Length: > 0 } directory } ? directory : null;
+
     /// <summary>Understands the bytes; InvalidDataException when they are neither.</summary>
     internal static StartRequest Parse(byte[] input)
     {

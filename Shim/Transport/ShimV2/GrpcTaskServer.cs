@@ -25,6 +25,7 @@ internal sealed class GrpcTaskServer : ITaskServer, IMethodTable, IHttpApplicati
     private const int PrefixLength = 5;
 
     private readonly Dictionary<string, Func<ReadOnlySequence<byte>, CancellationToken, Task<IMessage>>> _methods = new(StringComparer.Ordinal);
+    private readonly RequestBudget _budget = new();
     private readonly TaskLog _log;
     private readonly Action _worked;
     private KestrelServer? _server;
@@ -90,6 +91,7 @@ internal sealed class GrpcTaskServer : ITaskServer, IMethodTable, IHttpApplicati
                 deadline.CancelAfter(limit);
             }
 
+            using var place = _budget.Apply(context, context.GetRequiredFeature<IRequestBodyPipeFeature>().Reader);
             var answer = await AnswerAsync(context.GetRequiredFeature<IRequestBodyPipeFeature>().Reader, method, deadline.Token, aborted).ConfigureAwait(false);
             await body.StartAsync(CancellationToken.None).ConfigureAwait(false);
             await WriteAsync(body.Writer, answer).ConfigureAwait(false);
