@@ -8,6 +8,9 @@ namespace Shim.Processes;
 /// </summary>
 internal sealed class PidFd : IDisposable
 {
+    // How often it is looked whether a parent has collected its child.
+    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(5);
+
     private readonly SafePidFd _handle;
 
     private PidFd(int pid, SafePidFd handle)
@@ -53,6 +56,19 @@ internal sealed class PidFd : IDisposable
             // In this order: if it can still be signalled afterwards, it was not collected yet, and what /proc says of the number was said of it.
             var status = ProcFs.ZombieStatus(Pid) is { } zombie && Signal(0) ? zombie : Libc.WaitStatusOf(_handle);
             return status is { } known ? ExitStatus.FromWaitStatus(known) : null;
+        }
+    }
+
+    /// <summary><see cref="EndStatus"/>, which may take its parent a moment; null when it is not known within <paramref name="limit"/>.</summary>
+    internal async Task<ExitStatus?> EndStatusAsync(TimeSpan limit)
+    {
+        for (var end = Environment.TickCount64 + (long)limit.TotalMilliseconds; ; await Task.Delay(s_interval).ConfigureAwait(false))
+        {
+            var status = EndStatus;
+            if (status is not null || Environment.TickCount64 >= end)
+            {
+                return status;
+            }
         }
     }
 

@@ -23,7 +23,6 @@ internal sealed class Reaper
 {
     // From the end of somebody else's child until its parent has collected it.
     private static readonly TimeSpan s_collection = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_collectionInterval = TimeSpan.FromMilliseconds(10);
 
     private readonly Lock _lock = new();
 
@@ -207,18 +206,9 @@ internal sealed class Reaper
         return process;
     }
 
-    private static ChildExit EndOf(PidFd process)
-    {
-        for (var end = Environment.TickCount64 + (long)s_collection.TotalMilliseconds; Environment.TickCount64 < end; Thread.Sleep(s_collectionInterval))
-        {
-            if (process.EndStatus is { } status)
-            {
-                return new ChildExit(process.Pid, status, true, DateTimeOffset.UtcNow, default);
-            }
-        }
-
-        return ChildExit.Unknown(process.Pid);
-    }
+    private static ChildExit EndOf(PidFd process) => process.EndStatusAsync(s_collection).GetAwaiter().GetResult() is { } status
+        ? new ChildExit(process.Pid, status, true, DateTimeOffset.UtcNow, default)
+        : ChildExit.Unknown(process.Pid);
 
     private void EndAnticipation()
     {

@@ -7,7 +7,6 @@ internal sealed class Orphan
 {
     // From the end of a process until its parent, if that is somebody else, has collected it.
     private static readonly TimeSpan s_collection = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(10);
 
     private readonly PidFd _process;
 
@@ -69,17 +68,7 @@ internal sealed class Orphan
     {
         using (_process)
         {
-            var status = await watcher.WatchAsync(_process).ConfigureAwait(false);
-            for (var end = Environment.TickCount64 + (long)s_collection.TotalMilliseconds; status is null && Environment.TickCount64 < end;)
-            {
-                status = _process.EndStatus;
-                if (status is null)
-                {
-                    await Task.Delay(s_interval).ConfigureAwait(false);
-                }
-            }
-
-            return status;
+            return await watcher.WatchAsync(_process).ConfigureAwait(false) ?? await _process.EndStatusAsync(s_collection).ConfigureAwait(false);
         }
     }
 }

@@ -8,7 +8,6 @@ internal sealed class ShimProcess : IDisposable
 {
     // From its end until its parent, if that is somebody else, has collected it.
     private static readonly TimeSpan s_collection = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(5);
 
     private readonly PidFd _process;
 
@@ -32,20 +31,7 @@ internal sealed class ShimProcess : IDisposable
     /// Its end, with its status also when we were not its parent, if the kernel tells (since 6.15): the reason of a loss is what people look for in
     /// the log.
     /// </summary>
-    internal async Task<ExitStatus?> EndAsync()
-    {
-        var status = await Ended;
-        for (var end = Environment.TickCount64 + (long)s_collection.TotalMilliseconds; status is null && Environment.TickCount64 < end;)
-        {
-            status = _process.EndStatus;
-            if (status is null)
-            {
-                await Task.Delay(s_interval);
-            }
-        }
-
-        return status;
-    }
+    internal async Task<ExitStatus?> EndAsync() => await Ended ?? await _process.EndStatusAsync(s_collection);
 
     /// <summary>Whether it has ended.</summary>
     internal bool HasEnded => Ended.IsCompleted;
