@@ -4,7 +4,7 @@ namespace Shim.Runtime;
 
 /// <summary>
 /// How a container's runtime is to be called, as containerd's clients say it with each container and its configuration says it for all. Kept in the
-/// bundle as well, for whoever must remove the container when its shim is gone.
+/// bundle as well, for a checkpoint, and for whoever must remove the container when its shim is gone.
 /// </summary>
 internal sealed record RuntimeOptions
 {
@@ -42,6 +42,8 @@ internal sealed record RuntimeOptions
         json.WriteString("binary"u8, Binary);
         json.WriteString("root"u8, Root);
         json.WriteBoolean("systemdCgroup"u8, SystemdCgroup);
+        json.WriteString("criuImagePath"u8, CriuImagePath);
+        json.WriteString("criuWorkPath"u8, CriuWorkPath);
         json.WriteEndObject();
     }
 
@@ -57,6 +59,8 @@ internal sealed record RuntimeOptions
                 Binary = root.GetProperty("binary"u8).GetString()!,
                 Root = root.GetProperty("root"u8).GetString()!,
                 SystemdCgroup = root.GetProperty("systemdCgroup"u8).GetBoolean(),
+                CriuImagePath = OptionalText(root, "criuImagePath"u8),
+                CriuWorkPath = OptionalText(root, "criuWorkPath"u8),
             };
         }
         catch (Exception e) when (e is IOException or JsonException or KeyNotFoundException or InvalidOperationException)
@@ -64,4 +68,8 @@ internal sealed record RuntimeOptions
             return new RuntimeOptions();
         }
     }
+
+    // A bundle of an older shim has none: that must not cost the others, without which its container cannot be removed.
+    private static string OptionalText(JsonElement root, ReadOnlySpan<byte> name) =>
+        root.TryGetProperty(name, out var value) ? value.GetString() ?? "" : "";
 }

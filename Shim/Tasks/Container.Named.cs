@@ -22,9 +22,6 @@ internal sealed partial class Container
     // Guarded by _lock.
     private readonly Dictionary<string, NamedExec> _named = new(StringComparer.Ordinal);
 
-    /// <summary>Where the init's bytes go.</summary>
-    internal StreamAddresses Addresses => _init.Streams.Addresses;
-
     /// <summary>Describes a process that is to be started later.</summary>
     internal async Task AddNamedAsync(string name, ReadOnlyMemory<byte> process, StreamAddresses addresses)
     {
@@ -124,21 +121,6 @@ internal sealed partial class Container
         }
     }
 
-    /// <summary>The pid of a started process by its name, 0 for the init. FailedPrecondition when it was not started yet.</summary>
-    internal int PidOfNamed(string name)
-    {
-        if (name.Length == 0)
-        {
-            return 0;
-        }
-
-        lock (_lock)
-        {
-            return FindNamed_NeedsLock(name).Process?.Pid
-                ?? throw TaskException.Precondition($"process {name} of container {Id} was not started: process not created");
-        }
-    }
-
     /// <summary>The name of every started process that has one, by pid.</summary>
     internal IReadOnlyDictionary<int, string> NamesByPid()
     {
@@ -181,6 +163,10 @@ internal sealed partial class Container
         {
             process = FindNamed_NeedsLock(name).Process
                 ?? throw TaskException.Precondition($"process {name} of container {Id} was not started: process not created");
+            if (process.Exit is not null)
+            {
+                throw TaskException.NotFound($"process {name} of container {Id}: process already finished");
+            }
         }
 
         SignalManaged(process, signal);

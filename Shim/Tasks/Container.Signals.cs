@@ -29,24 +29,24 @@ internal sealed partial class Container
             }
         }
 
-        if (HoldWhilePaused(managed?.Pid ?? pid, signal))
+        if (managed is not null)
         {
-            return;
+            SignalManaged(managed, signal);
         }
-
-        if (managed is null)
+        else if (!HoldWhilePaused(pid, signal))
         {
             SignalStranger(pid, signal);
             ReleaseIfFrozen(false, pid, signal);
-        }
-        else
-        {
-            SignalManaged(managed, signal);
         }
     }
 
     private void SignalManaged(ManagedProcess process, int signal)
     {
+        if (HoldWhilePaused(process.Pid, signal))
+        {
+            return;
+        }
+
         if (process.Identity?.Signal(signal) != true)
         {
             throw TaskException.NotFound($"process {process.Pid} of container {Id}: process already finished");

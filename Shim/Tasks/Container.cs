@@ -33,9 +33,6 @@ internal sealed partial class Container
     private readonly ManagedProcess _init;
     private readonly Cgroup? _cgroup;
     private readonly bool _ownPidNamespace;
-
-    // The command line of init while it is the runtime's own program still.
-    private string[] WaitingInit { get; init; } = [];
     private readonly OomKills _oom;
     private readonly VerbGate _verbs = new();
     private readonly CancellationTokenSource _abandoned = new();
@@ -69,6 +66,9 @@ internal sealed partial class Container
     private bool ExecBeforeStart { get; init; }
 
     private bool HasRootfs { get; init; }
+
+    // The command line of init while it is the runtime's own program still.
+    private string[] WaitingInit { get; init; } = [];
 
     /// <summary>The bundle's directory, as the creator named it.</summary>
     internal string BundleDirectory => _bundle.Directory;

@@ -52,6 +52,20 @@ public sealed class OptionsTests
     }
 
     [Test]
+    public async Task PlacesOfCriu_AreThoseOfACheckpointThatNamesNone()
+    {
+        using var runtime = new FakeRuntime();
+        await using var test = new ShimV2Fixture();
+        var (image, work) = (test.PathOf("image"), test.PathOf("work"));
+        await using var task = await test.RunAsync(options: new Options { BinaryName = runtime.Path, CriuImagePath = image, CriuWorkPath = work });
+        runtime.Set("fail:checkpoint:1");
+        await TaskClient.RefusedAsync(task.Shim.CheckpointAsync(task.Id, ""), Grpc.Core.StatusCode.FailedPrecondition, "told to fail");
+        Assert.That(
+            runtime.Calls.Single(call => call.StartsWith("checkpoint ", StringComparison.Ordinal)),
+            Does.Contain($" --image-path {image} ").And.Contain($" --work-path {work} "));
+    }
+
+    [Test]
     public async Task UnknownOptions_Refused()
     {
         await using var test = new ShimV2Fixture();
@@ -73,13 +87,20 @@ public sealed class OptionsTests
         Assert.That(await File.ReadAllTextAsync(output), Is.EqualTo("0:2345\n"), "runc gives them to the user of the process, and leaves the group");
     }
 
-    [Test]
-    public async Task Delete_AfterAKill_UsesTheSameRuntimeAndRoot()
+    [TestCase(false)]
+    [TestCase(true)]
+    public async Task Delete_AfterAKill_UsesTheSameRuntimeAndRoot(bool ofOlderShim)
     {
         using var runtime = new FakeRuntime();
         await using var test = new ShimV2Fixture();
         var root = test.PathOf("runc");
         await using var task = await test.RunAsync(options: new Options { BinaryName = runtime.Path, Root = root });
+        if (ofOlderShim)
+        {
+            await File.WriteAllTextAsync(
+                Path.Combine(task.Bundle.Path, "shim-options.json"), $$"""{"binary":"{{runtime.Path}}","root":"{{root}}","systemdCgroup":false}""");
+        }
+
         await task.KillShimAsync();
         Assert.That((await test.DeleteAsync(task.Id, task.Bundle.Path)).ExitStatus, Is.EqualTo(137u));
         Assert.That(runtime.CountOf("delete"), Is.EqualTo(1));

@@ -301,6 +301,23 @@ public sealed class TaskApiTests(TaskWire wire)
     }
 
     [Test]
+    [Category("CgroupV2")]
+    public async Task Kill_TermForAPausedExec_WaitsForResume()
+    {
+        await using var task = await _test.RunAsync(wire: wire);
+        var (id, shim) = (task.Id, task.Shim);
+        await shim.ExecAsync(id, "e1", "sleep 1000000");
+        var exec = await shim.StartAsync(id, "e1");
+        await shim.PauseAsync(id);
+        await shim.KillAsync(id, 15, "e1");
+        await Task.Delay(200);
+        Assert.That(HostProcess.Runs(exec), Is.True);
+        await shim.ResumeAsync(id);
+        Assert.That((await shim.WaitAsync(id, "e1")).ExitStatus, Is.EqualTo(143u));
+        await TaskClient.RefusedAsync(shim.KillAsync(id, 15, "e1"), StatusCode.NotFound, "process already finished");
+    }
+
+    [Test]
     public async Task CheckpointAndRestore_WhereThereIsNoCriu_FailedPrecondition()
     {
         Machine.Require(Machine.FindInPath("criu") is null, "CRIU is installed here, and this is about machines without it");
