@@ -16,7 +16,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 . scripts/packages.sh
 
-known=(stdio)
+known=(lifecycle exec memory idle stdio scale soak)
 rounds='' quick='' only='' parts=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -33,12 +33,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#parts[@]} -gt 0 ] || parts=("${known[@]}")
-: "${rounds:=${quick:+1}}"
-: "${rounds:=5}"
-[[ $rounds =~ ^[1-9][0-9]{0,3}$ ]] || fail "--rounds needs a number from 1 to 9999, not '$rounds'"
+[[ $rounds =~ ^([1-9][0-9]{0,3})?$ ]] || fail "--rounds needs a number from 1 to 9999, not '$rounds'"
 
 [ "$(id -u)" = 0 ] || fail "containers need root"
-need_packages runc containerd gcc libc6-dev python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+need_packages runc containerd gcc libc6-dev busybox-static python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
 # In a subshell: a podman that cannot be installed is said in the tables.
 command -v podman >/dev/null || (need_packages podman) || say "without podman"
 scripts/build.sh
@@ -106,6 +104,8 @@ gcc -O2 -Wall -Wextra -Werror -static -o "$work/pump" scripts/bench/pump.c
 mkdir "$work/generated"
 protoc --proto_path proto --plugin=protoc-gen-grpc_python="$(command -v grpc_python_plugin)" \
     --python_out="$work/generated" --grpc_python_out="$work/generated" proto/containerd/v1/*.proto
+# containerd's own API.
+protoc --proto_path proto --proto_path scripts/bench --python_out="$work/generated" containerd/runc/v1/options.proto peer.proto
 
 result=0
 for part in "${parts[@]}"; do
@@ -113,7 +113,7 @@ for part in "${parts[@]}"; do
     # Debian's python3: another one in the path need not have grpc.
     # In the background, so that a signal to us is not kept waiting until it has ended.
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "scripts/bench/$part.py" --work "$work" --bin "$PWD/out/bin" --out "$PWD/out/bench" \
-        --rounds "$rounds" --only "$only" ${quick:+--quick} &
+        ${rounds:+--rounds "$rounds"} --only "$only" ${quick:+--quick} &
     child=$!
     wait "$child" || result=1
     child=
