@@ -353,10 +353,12 @@ class Podman(Peer):
 
     def settle(self):
         """The last act of a conmon is a podman that cleans up."""
-        def left():
-            return [pid for pid in frame.processes() if "cleanup" in (words := frame.command_line(pid)) and any(self.ground.directory in word for word in words)]
         super().settle()
-        until(lambda: not left(), "podman's cleanup")
+        until(lambda: not any(map(self._cleans_up, frame.processes())), "podman's cleanup")
+
+    def _cleans_up(self, pid):
+        words = frame.command_line(pid)
+        return bool(words) and os.path.basename(words[0]) == "podman" and "cleanup" in words and any(self.ground.directory in word for word in words)
 
 
 class Ours(Peer):
