@@ -18,14 +18,14 @@ def main():
         # There is no other exec for who stays in the foreground.
         rows = frame.chosen(options, [row for row in peers.all_of(peers.Ground(options, stack)) if row[0] != "runc run"])
         tokens, names = frame.tokens(), map("e{}".format, frame.itertools.count(1))
+        name_of = {peer: name for name, peer in rows}
         containers = {}
 
         def container_of(peer):
             if peer not in containers:
-                token = next(tokens)
-                stack.enter_context(peer.sleeping(token))
-                peer.check_running(token)
-                containers[peer] = token
+                crowd = peers.Crowd(peer, tokens, name_of[peer])
+                stack.callback(crowd.close)
+                containers[peer], = crowd.grow(1)
             return containers[peer]
 
         def one(peer):
@@ -65,4 +65,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.execute(main)

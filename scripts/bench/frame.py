@@ -149,15 +149,27 @@ def milliseconds(function, *arguments):
 
 
 def together(function, items, width):
-    """Calls it for each item, that many at a time. The first failure is everybody's, when all have ended."""
+    """Calls it for each item, that many at a time. After a failure no more are begun."""
     with concurrent.futures.ThreadPoolExecutor(width) as pool:
-        for future in [pool.submit(function, item) for item in items]:
-            future.result()
+        try:
+            for future in [pool.submit(function, item) for item in items]:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def last_line(text):
     lines = text.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
+
+
+def execute(main):
+    """The end of every part: what was not foreseen for one row fails all of it."""
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit("bench: " + str(failure))
 
 
 def end_process(process, patience=10.0):
@@ -202,6 +214,10 @@ def voluntary_switches(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), open("/proc/%d/task/%s/status" % (pid, thread), encoding="utf-8") as lines:
             found[thread] = next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
     return found
+
+
+def threads(pid):
+    return len(os.listdir("/proc/%d/task" % pid))
 
 
 def parent(pid):

@@ -107,16 +107,6 @@ class Peer:
 
     # Made of the verbs above
 
-    @contextlib.contextmanager
-    def sleeping(self, token):
-        """A container that sleeps."""
-        try:
-            self.prepare(token, SLEEP)
-            self.start(token)
-            yield
-        finally:
-            self.remove(token)
-
     def find_shim(self, token):
         pid = frame.parent(self.init(token))
         words = frame.command_line(pid)
@@ -128,6 +118,39 @@ class Peer:
         """That it runs what it should: with most, a start returns while `runc init` is about to execute it."""
         pid = self.init(token)
         until(lambda: frame.command_line(pid) == list(SLEEP), "process %d to execute %s" % (pid, " ".join(SLEEP)), 10.0)
+
+
+class Crowd:
+    """Containers of one peer that sleep. When it is closed all of them are ended."""
+
+    WIDTH = 4
+
+    def __init__(self, peer, tokens, name):
+        self.peer, self.containers = peer, []
+        self._tokens, self._name = tokens, name
+
+    def grow(self, count):
+        """Until there are that many; gives the new ones."""
+        wanted = [next(self._tokens) for _ in range(count - len(self.containers))]
+        frame.say("%s: %d container%s" % (self._name, count, "s"[:count > 1]))
+        for token in wanted:
+            self.peer.prepare(token, SLEEP)
+        # Before they are there: whatever is left of them is to be removed.
+        self.containers += wanted
+        frame.together(self.peer.start, wanted, self.WIDTH)
+        for token in wanted:
+            self.peer.check_running(token)
+        return wanted
+
+    def find_shims(self):
+        """One for each container, or else it is not what is to be measured."""
+        shims = list(map(self.peer.find_shim, self.containers))
+        if len(set(shims)) != len(shims):
+            raise Failure("%d containers have %d shims" % (len(shims), len(set(shims))))
+        return shims
+
+    def close(self):
+        frame.together(self.peer.remove, self.containers, self.WIDTH)
 
 
 class Runc(Peer):

@@ -532,4 +532,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.execute(main)
