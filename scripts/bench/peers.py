@@ -123,11 +123,14 @@ class Peer:
 class Crowd:
     """Containers of one peer that sleep. When it is closed all of them are ended."""
 
-    WIDTH = 4
-
-    def __init__(self, peer, tokens, name):
+    def __init__(self, peer, tokens, name, width=4):
         self.peer, self.containers = peer, []
+        self._width = width
+        # How long the last growth took, without bundles and checks.
+        self.seconds = None
         self._tokens, self._name = tokens, name
+        # Begun before whoever closes us is told to: it has to be there then.
+        peer.daemon()
 
     def grow(self, count):
         """Until there are that many; gives the new ones."""
@@ -137,7 +140,7 @@ class Crowd:
             self.peer.prepare(token, SLEEP)
         # Before they are there: whatever is left of them is to be removed.
         self.containers += wanted
-        frame.together(self.peer.start, wanted, self.WIDTH)
+        self.seconds = frame.milliseconds(frame.together, self.peer.start, wanted, self._width) / 1e3
         for token in wanted:
             self.peer.check_running(token)
         return wanted
@@ -150,7 +153,7 @@ class Crowd:
         return shims
 
     def close(self):
-        frame.together(self.peer.remove, self.containers, self.WIDTH)
+        frame.together(self.peer.remove, self.containers, 8)
 
 
 class Runc(Peer):
