@@ -6,12 +6,20 @@
 #   scripts/bench.sh --rounds N     rounds of each part (default: 5)
 #   scripts/bench.sh --quick        one round and little data: shows that it works, not how fast
 #   scripts/bench.sh --only TEXT    only rows whose name contains TEXT (for work on one of them)
+#   scripts/bench.sh --chart        measures nothing: draws the last full run of each part into scripts/bench/chart.svg, for the README
 #
-# Parts:
-#   stdio    throughput of stdout: raw pipe, runc alone, containerd's shim, podman, ours
+# Parts (minutes on 2 idle CPUs; the rows are runc's verbs by hand, containerd with its Go shim and with ours, podman, and ours):
+#   lifecycle (5)   create, start, wait for the end and delete of `true`; and create and start, detached
+#   exec (5)        one more process in a running container: one after the other, and 20 at a time
+#   memory (12)     an idle shim: PSS, private dirty, RSS, threads, at 1, 10, 100 and 500 containers; the daemons
+#   idle (2)        an idle shim: wake-ups and CPU in a minute, all kinds at the same time
+#   stdio (15)      throughput of stdout: raw pipe, runc alone, containerd's shim, podman, ours
+#   scale (8)       start rate of 200 containers, one by one and 8 at a time; then 1,000 of ours: reads, restart, memory
+#   soak (15)       200,000 execs and state calls against one shim: how much it has grown
 #
-# Prints tables with medians, p99 and ratios, and writes every sample to out/bench/PART.json. Peers are installed from Debian.
-# A part fails when a measurement does, also when a byte is missing; a peer that cannot be installed is only said in the table.
+# Prints tables with medians, p99 and ratios, writes every sample to out/bench/PART.json, and draws out/bench/chart.svg. Peers are installed from
+# Debian. A part fails when a measurement does, also when a byte is missing; a peer that cannot be installed is only said in the table.
+# memory, idle, scale and soak have one round by default.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 . scripts/packages.sh
@@ -22,8 +30,9 @@ while [ $# -gt 0 ]; do
     case "$1" in
         --rounds) [ $# -gt 1 ] || fail "--rounds needs a number"; shift; rounds=$1 ;;
         --quick) quick=1 ;;
+        --chart) exec /usr/bin/python3 scripts/bench/chart.py out/bench scripts/bench/chart.svg --full ;;
         --only) [ $# -gt 1 ] || fail "--only needs a text"; shift; only=$1 ;;
-        -h | --help) sed -n '2,14s/^# \{0,1\}//p' scripts/bench.sh; exit 0 ;;
+        -h | --help) sed -n '2,24s/^# \{0,1\}//p' scripts/bench.sh; exit 0 ;;
         -*) fail "unknown option '$1' (see --help)" ;;
         *)
             [[ " ${known[*]} " == *" $1 "* ]] || fail "unknown part '$1'; there is: ${known[*]}"
@@ -119,4 +128,5 @@ for part in "${parts[@]}"; do
     child=
     [ "$part" = "${parts[-1]}" ] || echo
 done
+/usr/bin/python3 scripts/bench/chart.py out/bench out/bench/chart.svg || result=1
 exit $result
