@@ -24,13 +24,15 @@ class Watch:
         cpu = frame.cpu_seconds(self.pid)
         if cpu < self._cpu or cpu == 0:
             raise frame.Failure("shim %d has ended" % self.pid)
-        return sum(count - self._first.get(thread, 0) for thread, count in self._last.items()), cpu - self._cpu
+        # To end, a thread has woken up as well.
+        gone = len(self._last.keys() - frame.voluntary_switches(self.pid).keys())
+        return gone + sum(count - self._first.get(thread, 0) for thread, count in self._last.items()), cpu - self._cpu
 
 
 def main():
     options = frame.arguments("idle", rounds=1)
     report = frame.Report(options)
-    count, calm, seconds = (2, 5, 10) if options.quick else (20, 25, 60)
+    count, calm, seconds = (2, 5, 10) if options.quick else (20, 30, 60)
     with contextlib.ExitStack() as stack:
         rows = frame.chosen(options, peers.with_shims(peers.Ground(options, stack)))
         tokens = frame.tokens()
