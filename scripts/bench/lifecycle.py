@@ -1,6 +1,8 @@
 """From nothing to nothing: how long a container takes whose only process is `true`, and how long until one runs. See `bench.sh --help`."""
 import contextlib
+import statistics
 import sys
+import time
 
 import frame
 import peers
@@ -25,7 +27,9 @@ def main():
             token = next(tokens)
             peer.prepare(token, TABLES[table][0])
             try:
-                result = {"ms": frame.milliseconds(peer.lifecycle if table == "lifecycle" else peer.start, token)}
+                begin = time.perf_counter()
+                steps = peer.lifecycle(token) if table == "lifecycle" else peer.start(token)
+                result = {"ms": (time.perf_counter() - begin) * 1e3, **(steps or {})}
                 if table == "detached":
                     peer.check_running(token)
             except frame.Failure:
@@ -48,12 +52,27 @@ def main():
     for table, (_, title) in TABLES.items():
         if of_table[table]:
             frame.print_table(title + "; %d samples" % (options.rounds * turns), *frame.compared(report, table, of_table[table], "ms"))
+    print_steps(report)
     print(
         "\nms: median, best, and the slowest of a hundred (with few samples: the slowest); the first sample of all is measured, too."
         "\n%s: its verbs from a program that is the container's parent. API: containers and tasks by gRPC; CLI: `supervisor run`."
         "\nDetached: no streams (/dev/null) for everybody; ended and deleted outside of the measurement." % frame.FLOOR)
     print("all samples: %s" % report.path)
     return report.result()
+
+
+STEPS = ["create", "start", "wait", "delete"]
+
+
+def print_steps(report):
+    """Of those whose steps are separate calls."""
+    samples = [sample for sample in report.samples if "create" in sample]
+    lines = []
+    for name in dict.fromkeys(sample["row"] for sample in samples):
+        lines.append([name] + [
+            "%.1f" % statistics.median(sample[step] for sample in samples if sample["row"] == name) for step in STEPS])
+    if lines:
+        frame.print_table("lifecycle by step: medians, ms", ["", *STEPS], lines)
 
 
 if __name__ == "__main__":
