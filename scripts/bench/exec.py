@@ -1,6 +1,6 @@
 """How long one more process takes in a container that runs, and how many a second when 20 are asked for at a time. See `bench.sh --help`."""
 import contextlib
-import sys
+import itertools
 import time
 
 import frame
@@ -17,15 +17,13 @@ def main():
     with contextlib.ExitStack() as stack:
         # There is no other exec for who stays in the foreground.
         rows = frame.chosen(options, [row for row in peers.all_of(peers.Ground(options, stack)) if row[0] != "runc run"])
-        tokens, names = frame.tokens(), map("e{}".format, frame.itertools.count(1))
+        tokens, names = frame.tokens(), map("e{}".format, itertools.count(1))
         name_of = {peer: name for name, peer in rows}
         containers = {}
 
         def container_of(peer):
             if peer not in containers:
-                crowd = peers.Crowd(peer, tokens, name_of[peer])
-                stack.callback(crowd.close)
-                containers[peer], = crowd.grow(1)
+                containers[peer], = stack.enter_context(peers.Crowd(peer, tokens, name_of[peer])).grow(1)
             return containers[peer]
 
         def one(peer):

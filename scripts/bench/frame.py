@@ -316,9 +316,14 @@ class _Daemon:
 
     def answers(self):
         if self.process.poll() is not None:
-            raise Failure("%s ended: %s" % (self._what, last_line(open(self._log.name, "rb").read())))
+            raise Failure("%s ended: %s" % (self._what, self.log().rpartition("\n")[2]))
         return os.path.exists(self.socket) and subprocess.run(
             self._ask, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=DEADLINE).returncode == 0
+
+    def log(self):
+        """What it has said until now, without the last line feed."""
+        with open(self._log.name, encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
 
     def call(self, method, request, **more):
         """One RPC. Only its failure is a reason to look at what grpc is."""

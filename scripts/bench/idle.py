@@ -1,7 +1,6 @@
 """How often a shim wakes up while nothing happens, and what that costs: all kinds of shim at the same time. See `bench.sh --help`."""
 import contextlib
 import statistics
-import sys
 import time
 
 import frame
@@ -38,8 +37,7 @@ def main():
         tokens = frame.tokens()
         watched = {}
         for name, peer in rows:
-            crowd = peers.Crowd(peer, tokens, name)
-            stack.callback(crowd.close)
+            crowd = stack.enter_context(peers.Crowd(peer, tokens, name))
             try:
                 crowd.grow(count)
                 watched[name] = crowd.find_shims()

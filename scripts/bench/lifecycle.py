@@ -1,7 +1,6 @@
 """From nothing to nothing: how long a container takes whose only process is `true`, and how long until one runs. See `bench.sh --help`."""
 import contextlib
 import statistics
-import sys
 import time
 
 import frame

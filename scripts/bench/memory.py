@@ -5,7 +5,6 @@ look better than each. All numbers are read when nothing has happened for longer
 """
 import contextlib
 import statistics
-import sys
 import time
 
 import frame
@@ -44,7 +43,7 @@ def main():
 
         def grow(name, peer):
             """One peer, from no container to all of them."""
-            with contextlib.closing(peers.Crowd(peer, tokens, name)) as crowd:
+            with peers.Crowd(peer, tokens, name) as crowd:
                 for count in counts:
                     crowd.grow(count)
                     shims = crowd.find_shims()

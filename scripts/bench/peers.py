@@ -140,7 +140,7 @@ class Peer:
 
 
 class Crowd:
-    """Containers of one peer that sleep. When it is closed all of them are ended."""
+    """Containers of one peer that sleep. When it is left all of them are ended."""
 
     def __init__(self, peer, tokens, name, width=4):
         self.peer, self.containers = peer, []
@@ -148,7 +148,7 @@ class Crowd:
         # How long the last growth took, without bundles and checks.
         self.seconds = None
         self._tokens, self._name = tokens, name
-        # Begun before whoever closes us is told to: it has to be there then.
+        # Begun before anybody can enter us, so that it is there when we are left.
         peer.daemon()
 
     def grow(self, count):
@@ -171,8 +171,17 @@ class Crowd:
             raise Failure("%d containers have %d shims" % (len(shims), len(set(shims))))
         return shims
 
-    def close(self):
-        frame.together(self.peer.remove, self.containers, 8)
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            frame.together(self.peer.remove, self.containers, 8)
+        except Failure as failure:
+            # The first reason is the one to be told; bench.sh ends what is left.
+            if kind is None:
+                raise
+            frame.say("%s: and then: %s" % (self._name, failure))
 
 
 class Runc(Peer):

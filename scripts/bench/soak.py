@@ -1,6 +1,5 @@
 """Whether a shim grows by what it has done: execs and state calls against one shim, and its memory before and after. See `bench.sh --help`."""
 import contextlib
-import sys
 import time
 
 import frame
@@ -34,7 +33,7 @@ def soak(options, report, name, peer, tokens, names):
     share = SHARE[name] * (0.01 if options.quick else 1)
     execs, states = int(EXECS * share) // SLICES, int(STATES * share) // SLICES
     quiet, patience = (5, 15) if options.quick else (CALM, PATIENCE)
-    with contextlib.closing(peers.Crowd(peer, tokens, name)) as crowd:
+    with peers.Crowd(peer, tokens, name) as crowd:
         token, = crowd.grow(1)
         shim, = crowd.find_shims()
         before = calm(shim, quiet, patience)
