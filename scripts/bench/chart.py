@@ -62,7 +62,9 @@ def medians(facts, table, figure, rows):
     for sample in facts["samples"]:
         # The memory of idle shims depends on how many there are: 100, or as many as there were.
         if sample["table"] == table and sample.get("containers", 0) == _count(facts, table):
-            found.setdefault(sample["row"], []).append(figure(sample) if callable(figure) else sample[figure])
+            value = figure(sample) if callable(figure) else sample[figure]
+            if value is not None:
+                found.setdefault(sample["row"], []).append(value)
     return [(row, name, statistics.median(found[row])) for row, name in rows if row in found]
 
 

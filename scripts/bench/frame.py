@@ -229,6 +229,20 @@ def processes():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def program(pid):
+    """Which file it executes, by device and inode; None when it is gone."""
+    try:
+        file = os.stat("/proc/%d/exe" % pid)
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
+
+
+def running(wanted):
+    """All processes that execute that file."""
+    return {pid for pid in processes() if program(pid) == wanted}
+
+
 def children(pid):
     found = []
     for other in processes():

@@ -26,6 +26,9 @@ def measure(shims):
             found[kind].append(memory[name])
         found["threads"].append(frame.threads(pid))
     figures = {kind: statistics.median(values) for kind, values in found.items()}
+    # Somebody else's shims would bear a part of what ours share.
+    if frame.running(frame.program(shims[0])) != set(shims):
+        figures["pss"] = None
     figures["worst_dirty"] = max(found["dirty"])
     figures["mean_threads"] = statistics.mean(found["threads"])
     return figures
@@ -72,25 +75,25 @@ def main():
         print_count(report, rows, columns, count)
     print(
         "\nKB, medians of all shims of a row, read %d s after the last start; most: the largest private dirty memory; threads: mean."
-        "\nDaemon: containerd, our supervisor; podman has none. Streams are /dev/null." % calm)
+        "\nPSS: none where somebody else ran the same program, who would have shared it. Daemon: containerd, our supervisor; podman has none."
+        "\nStreams are /dev/null." % calm)
     print("all samples: %s" % report.path)
     return report.result()
 
 
 def print_count(report, rows, columns, count):
-    def median(name, measure):
+    def cell(name, measure, form="%.0f"):
         values = [sample[measure] for sample in report.samples if sample["row"] == name and sample["containers"] == count]
-        return statistics.median(values) if values and values[0] is not None else None
+        return "-" if None in values else form % statistics.median(values)
 
     lines = []
     for name, _ in rows:
-        if median(name, "pss") is None:
+        if any(sample["row"] == name and sample["containers"] == count for sample in report.samples):
+            lines.append(
+                [name] + [cell(name, measure) for measure in ("pss", "dirty", "worst_dirty", "rss")]
+                + [cell(name, "mean_threads", "%.1f"), cell(name, "daemon_pss")])
+        else:
             lines.append([name, report.failures["memory", name]])
-            continue
-        daemon = median(name, "daemon_pss")
-        lines.append(
-            [name] + ["%.0f" % median(name, measure) for measure in ("pss", "dirty", "worst_dirty", "rss")]
-            + ["%.1f" % median(name, "mean_threads"), "%.0f" % daemon if daemon is not None else "-"])
     frame.print_table("memory of an idle shim, %d container%s" % (count, "s"[:count > 1]), columns, lines)
 
 
