@@ -62,14 +62,11 @@ child=
 # shellcheck disable=SC2317  # Called by the trap.
 processes() {
     local pid
-    for pid in /proc/[0-9]*; do
-        pid=${pid#/proc/}
+    # There may be thousands of processes, so not a grep for each.
+    { grep -lsF "$work/" /proc/[0-9]*/cmdline; grep -lsF "$name" /proc/[0-9]*/cgroup; } | cut -d / -f 3 | sort -u | while read -r pid; do
         case "$pid" in "$$" | "$BASHPID") continue ;; esac
-        # A zombie is its parent's, who is about to collect it or about to end.
-        grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status" && continue
-        if grep -qsF "$work/" "/proc/$pid/cmdline" || grep -qsF "$name" "/proc/$pid/cgroup"; then
-            echo "$pid"
-        fi
+        # A zombie is its parent's, who is about to collect it or about to end; the grep above has ended.
+        grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$pid/status" && echo "$pid"
     done
 }
 
