@@ -85,8 +85,8 @@ clean_up() {
     for try in 1 2 3 4 5; do
         left=$(processes)
         [ -n "$left" ] || break
-        [ "$try" != 1 ] || for pid in $left; do
-            say "still running, killed now: $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-120)"
+        [ "$try" != 1 ] || for pid in $(head -n 20 <<<"$left"); do
+            say "still running, killed now ($(wc -l <<<"$left") in all): $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-120)"
         done
         xargs -r kill -KILL <<<"$left" 2>/dev/null
         sleep 0.2
