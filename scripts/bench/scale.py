@@ -92,7 +92,8 @@ class Thousand:
         supervisor.connect()
         frame.until(lambda: self._answers("list"), "a list of all", PATIENCE)
         served = time.perf_counter()
-        frame.until(lambda: self._answers("all"), "an answer of all shims", PATIENCE)
+        # Seldom: asking all of them delays those that are still being adopted.
+        frame.until(lambda: self._answers("all"), "an answer of all shims", PATIENCE, pause=0.5)
         asked = time.perf_counter()
         count = len(self.crowd.containers)
         adopted = re.search(r"recovery: (\d+) containers found, (\d+) ready after (\d+) ms", supervisor.log()[said:])
