@@ -6,24 +6,33 @@
 #   scripts/bench.sh --rounds N     rounds of each part (default: 5)
 #   scripts/bench.sh --quick        one round and little data: shows that it works, not how fast
 #   scripts/bench.sh --only TEXT    only rows whose name contains TEXT (for work on one of them)
+#   scripts/bench.sh --chart        measures nothing: draws the last full run of each part into scripts/bench/chart.svg, for the README
 #
-# Parts:
-#   stdio    throughput of stdout: raw pipe, runc alone, containerd's shim, podman, ours
+# Parts (minutes on 2 idle CPUs; the rows are runc's verbs by hand, containerd with its Go shim and with ours, podman, and ours):
+#   lifecycle (5)   create, start, wait for the end and delete of `true`; and create and start, detached
+#   exec (5)        one more process in a running container: one after the other, and 20 at a time
+#   memory (12)     an idle shim: PSS, private dirty, RSS, threads, at 1, 10, 100 and 500 containers; the daemons
+#   idle (2)        an idle shim: wake-ups and CPU in a minute, all kinds at the same time
+#   stdio (15)      throughput of stdout: raw pipe, runc alone, containerd's shim, podman, ours
+#   scale (8)       start rate of 200 containers, one by one and 8 at a time; then 1,000 of ours: reads, restart, memory
+#   soak (15)       200,000 execs and state calls against one shim: how much it has grown
 #
-# Prints tables with medians, p99 and ratios, and writes every sample to out/bench/PART.json. Peers are installed from Debian.
-# A part fails when a measurement does, also when a byte is missing; a peer that cannot be installed is only said in the table.
+# Prints tables with medians, p99 and ratios, writes every sample to out/bench/PART.json, and draws out/bench/chart.svg. Peers are installed from
+# Debian. A part fails when a measurement does, also when a byte is missing; a peer that cannot be installed is only said in the table.
+# memory, idle, scale and soak have one round by default.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 . scripts/packages.sh
 
-known=(stdio)
+known=(lifecycle exec memory idle stdio scale soak)
 rounds='' quick='' only='' parts=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --rounds) [ $# -gt 1 ] || fail "--rounds needs a number"; shift; rounds=$1 ;;
         --quick) quick=1 ;;
+        --chart) exec /usr/bin/python3 scripts/bench/chart.py out/bench scripts/bench/chart.svg --full ;;
         --only) [ $# -gt 1 ] || fail "--only needs a text"; shift; only=$1 ;;
-        -h | --help) sed -n '2,14s/^# \{0,1\}//p' scripts/bench.sh; exit 0 ;;
+        -h | --help) sed -n '2,24s/^# \{0,1\}//p' scripts/bench.sh; exit 0 ;;
         -*) fail "unknown option '$1' (see --help)" ;;
         *)
             [[ " ${known[*]} " == *" $1 "* ]] || fail "unknown part '$1'; there is: ${known[*]}"
@@ -33,12 +42,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#parts[@]} -gt 0 ] || parts=("${known[@]}")
-: "${rounds:=${quick:+1}}"
-: "${rounds:=5}"
-[[ $rounds =~ ^[1-9][0-9]{0,3}$ ]] || fail "--rounds needs a number from 1 to 9999, not '$rounds'"
+[[ $rounds =~ ^([1-9][0-9]{0,3})?$ ]] || fail "--rounds needs a number from 1 to 9999, not '$rounds'"
 
 [ "$(id -u)" = 0 ] || fail "containers need root"
-need_packages runc containerd gcc libc6-dev python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+need_packages runc containerd gcc libc6-dev busybox-static python3 python3-grpcio python3-protobuf protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
 # In a subshell: a podman that cannot be installed is said in the tables.
 command -v podman >/dev/null || (need_packages podman) || say "without podman"
 scripts/build.sh
@@ -55,14 +62,11 @@ child=
 # shellcheck disable=SC2317  # Called by the trap.
 processes() {
     local pid
-    for pid in /proc/[0-9]*; do
-        pid=${pid#/proc/}
+    # There may be thousands of processes, so not a grep for each.
+    { grep -lsF "$work/" /proc/[0-9]*/cmdline; grep -lsF "$name" /proc/[0-9]*/cgroup; } | cut -d / -f 3 | sort -u | while read -r pid; do
         case "$pid" in "$$" | "$BASHPID") continue ;; esac
-        # A zombie is its parent's, who is about to collect it or about to end.
-        grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status" && continue
-        if grep -qsF "$work/" "/proc/$pid/cmdline" || grep -qsF "$name" "/proc/$pid/cgroup"; then
-            echo "$pid"
-        fi
+        # A zombie is its parent's, who is about to collect it or about to end; the grep above has ended.
+        grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$pid/status" && echo "$pid"
     done
 }
 
@@ -81,8 +85,8 @@ clean_up() {
     for try in 1 2 3 4 5; do
         left=$(processes)
         [ -n "$left" ] || break
-        [ "$try" != 1 ] || for pid in $left; do
-            say "still running, killed now: $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-120)"
+        [ "$try" != 1 ] || for pid in $(head -n 20 <<<"$left"); do
+            say "still running, killed now ($(wc -l <<<"$left") in all): $pid: $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | cut -c 1-120)"
         done
         xargs -r kill -KILL <<<"$left" 2>/dev/null
         sleep 0.2
@@ -106,6 +110,8 @@ gcc -O2 -Wall -Wextra -Werror -static -o "$work/pump" scripts/bench/pump.c
 mkdir "$work/generated"
 protoc --proto_path proto --plugin=protoc-gen-grpc_python="$(command -v grpc_python_plugin)" \
     --python_out="$work/generated" --grpc_python_out="$work/generated" proto/containerd/v1/*.proto
+# containerd's own API.
+protoc --proto_path proto --proto_path scripts/bench --python_out="$work/generated" containerd/runc/v1/options.proto peer.proto
 
 result=0
 for part in "${parts[@]}"; do
@@ -113,10 +119,11 @@ for part in "${parts[@]}"; do
     # Debian's python3: another one in the path need not have grpc.
     # In the background, so that a signal to us is not kept waiting until it has ended.
     PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "scripts/bench/$part.py" --work "$work" --bin "$PWD/out/bin" --out "$PWD/out/bench" \
-        --rounds "$rounds" --only "$only" ${quick:+--quick} &
+        ${rounds:+--rounds "$rounds"} --only "$only" ${quick:+--quick} &
     child=$!
     wait "$child" || result=1
     child=
     [ "$part" = "${parts[-1]}" ] || echo
 done
+/usr/bin/python3 scripts/bench/chart.py out/bench out/bench/chart.svg || result=1
 exit $result

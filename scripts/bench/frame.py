@@ -1,14 +1,20 @@
 """What every part of scripts/bench.sh shares: facts about the machine, accounting of processes, statistics, tables, and the two daemons."""
 import argparse
+import concurrent.futures
 import contextlib
+import ctypes
 import datetime
+import itertools
 import json
 import math
 import os
+import select
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 DEADLINE = 60.0
@@ -35,17 +41,22 @@ def until(condition, what, deadline=DEADLINE, pause=0.005):
         time.sleep(pause)
 
 
-def arguments():
+def arguments(part, rounds=5):
     """The command line that bench.sh gives to each part. From here on SIGTERM unwinds, so that what was started is ended."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", required=True, help="a directory for everything that is started")
     parser.add_argument("--bin", required=True, help="the directory of our executables")
     parser.add_argument("--out", required=True, help="the directory of the JSON files")
-    parser.add_argument("--rounds", type=int, required=True)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", required=True, help="only rows whose name contains this")
     parser.add_argument("--quick", action="store_true")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else rounds)
+    options.part = part
+    # For this part alone; what bench.sh has made for all of them is in `work`.
+    options.directory = os.path.join(options.work, part)
+    return options
 
 
 def run(*command, deadline=DEADLINE, **more):
@@ -59,9 +70,106 @@ def run(*command, deadline=DEADLINE, **more):
     return done.stdout.decode()
 
 
+def call(*command):
+    """As `run`, for commands that are measured: little of our own is around them, and their output is not wanted."""
+    errors = os.memfd_create("errors")
+    try:
+        child = os.posix_spawnp(
+            command[0], command, os.environ, setsigdef=[signal.SIGPIPE],
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, errors, 2)])
+        try:
+            status = collect(child)
+        except Failure:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise Failure("%s took longer than %d s" % (os.path.basename(command[0]), DEADLINE)) from None
+        if status != 0:
+            with open(os.dup(errors), "rb") as file:
+                file.seek(0)
+                raise Failure("%s: %s" % (os.path.basename(command[0]), last_line(file.read()) or "exit code %d" % status))
+    finally:
+        os.close(errors)
+
+
+def collect(child):
+    """Waits for a child of ours and returns its exit code, negative for a signal."""
+    if not ended(child, DEADLINE):
+        raise Failure("process %d has not ended in %d s" % (child, DEADLINE))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def ended(pid, patience):
+    """Whether a process, anybody's, has ended or ends in that many seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(patience * 1000))
+    finally:
+        os.close(descriptor)
+
+
+class _Adopting:
+    """Whoever loses his parent while at least one thread is in here becomes our child: `runc create` leaves its init like that."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def _change(self, by):
+        with self._lock:
+            self._inside += by
+            # PR_SET_CHILD_SUBREAPER
+            if self._libc.prctl(36, int(self._inside > 0), 0, 0, 0) != 0:
+                raise Failure("this process cannot become a subreaper")
+
+    def __enter__(self):
+        self._change(1)
+
+    def __exit__(self, *_):
+        self._change(-1)
+
+
+adopting = _Adopting()
+
+
+def tokens():
+    """Ids for containers, each used once."""
+    return map("b{}".format, itertools.count(1))
+
+
+def milliseconds(function, *arguments):
+    begin = time.perf_counter()
+    function(*arguments)
+    return (time.perf_counter() - begin) * 1e3
+
+
+def together(function, items, width):
+    """Calls it for each item, that many at a time. After a failure no more are begun."""
+    with concurrent.futures.ThreadPoolExecutor(width) as pool:
+        try:
+            for future in [pool.submit(function, item) for item in items]:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def last_line(text):
     lines = text.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else ""
+
+
+def execute(main):
+    """The end of every part: what was not foreseen for one row fails all of it."""
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit("bench: " + str(failure))
 
 
 def end_process(process, patience=10.0):
@@ -85,13 +193,31 @@ def cpu_seconds(pid):
         return 0.0
 
 
-def private_dirty(pid):
-    """Kilobytes that this process alone has written to."""
+def memory(pid):
+    """Kilobytes by kind, as the kernel names them: Pss, Rss, Private_Dirty and others. Empty when it is gone."""
     try:
         with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as lines:
-            return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
-    except (OSError, StopIteration):
-        return 0
+            return {words[0][:-1]: int(words[1]) for words in map(str.split, lines) if words[0].endswith(":")}
+    except OSError:
+        return {}
+
+
+def private_dirty(pid):
+    """Kilobytes that this process alone has written to."""
+    return memory(pid).get("Private_Dirty", 0)
+
+
+def voluntary_switches(pid):
+    """How often each thread has gone to sleep: a dictionary by thread."""
+    found = {}
+    for thread in os.listdir("/proc/%d/task" % pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open("/proc/%d/task/%s/status" % (pid, thread), encoding="utf-8") as lines:
+            found[thread] = next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+    return found
+
+
+def threads(pid):
+    return len(os.listdir("/proc/%d/task" % pid))
 
 
 def parent(pid):
@@ -101,6 +227,20 @@ def parent(pid):
 
 def processes():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def program(pid):
+    """Which file it executes, by device and inode; None when it is gone."""
+    try:
+        file = os.stat("/proc/%d/exe" % pid)
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
+
+
+def running(wanted):
+    """All processes that execute that file."""
+    return {pid for pid in processes() if program(pid) == wanted}
 
 
 def children(pid):
@@ -122,14 +262,24 @@ def command_line(pid):
 
 # Containers
 
+def make_rootfs(directory):
+    """A root file system with busybox."""
+    for name in ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "var"):
+        os.makedirs(os.path.join(directory, name))
+    shutil.copy("/bin/busybox", os.path.join(directory, "bin"))
+    for name in ("sh", "sleep", "true"):
+        os.symlink("busybox", os.path.join(directory, "bin", name))
+    return directory
+
+
 class Bundles:
     """OCI bundles that differ in their command only: the same configuration for every runtime and daemon."""
 
-    def __init__(self, work, rootfs):
-        self._directory = os.path.join(work, "bundles")
+    def __init__(self, options, rootfs):
+        self._directory = os.path.join(options.directory, "bundles")
         self._rootfs = rootfs
         # Every cgroup begins with the name of the work directory, so that bench.sh can find what is left.
-        self._group = "/" + os.path.basename(work)
+        self.group = "/" + os.path.basename(options.work)
         os.makedirs(self._directory)
         run("runc", "spec", "--bundle", self._directory)
         template = os.path.join(self._directory, "config.json")
@@ -137,97 +287,127 @@ class Bundles:
             self._template = file.read()
         os.remove(template)
 
+    def path(self, name):
+        return os.path.join(self._directory, name)
+
     def make(self, name, *command):
         spec = json.loads(self._template)
         spec["process"]["terminal"] = False
         spec["process"]["args"] = list(command)
         spec["root"] = {"path": self._rootfs, "readonly": False}
-        spec["linux"]["cgroupsPath"] = self._group + "/" + name
-        bundle = os.path.join(self._directory, name)
+        spec["linux"]["cgroupsPath"] = self.group + "/" + name
+        bundle = self.path(name)
         os.mkdir(bundle)
         with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
             json.dump(spec, file)
         return bundle
 
 
-class Containerd:
-    """Debian's containerd with everything of its own under one directory. No CRI, no TCP."""
+def import_generated(options):
+    """What protoc has made for bench.sh can be imported from here on. A part without an API needs none of it."""
+    generated = os.path.join(options.work, "generated")
+    if generated not in sys.path:
+        sys.path.insert(0, generated)
 
-    def __init__(self, work):
-        self.directory = os.path.join(work, "containerd")
-        os.mkdir(self.directory)
-        self.socket = os.path.join(self.directory, "sock")
-        config = os.path.join(self.directory, "config.toml")
-        with open(config, "w", encoding="ascii") as file:
-            file.write(
-                'version = 2\nroot = "%(d)s/root"\nstate = "%(d)s/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-                '[grpc]\naddress = "%(s)s"\n[debug]\naddress = ""\n[metrics]\naddress = ""\n' % {"d": self.directory, "s": self.socket})
-        self._log = open(os.path.join(self.directory, "log"), "wb")
-        self.process = subprocess.Popen(["containerd", "--config", config], stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+
+class _Daemon:
+    """A child of ours with everything of its own under one directory."""
+
+    def __init__(self, directory, what, command, socket, ask, environment=None):
+        self.directory, self.socket = directory, socket
+        self._what, self._command, self._ask, self._environment = what, command, ask, environment
+        self._log = open(os.path.join(directory, "log"), "ab")
+        self.process = None
         try:
-            until(lambda: self._answers(), "containerd")
+            self.start()
+            until(self.answers, what)
         except Failure:
             self.close()
             raise
 
-    def _answers(self):
+    def start(self):
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=self._environment)
+
+    def answers(self):
         if self.process.poll() is not None:
-            raise Failure("containerd ended: see its log")
+            raise Failure("%s ended: %s" % (self._what, self.log().rpartition("\n")[2]))
         return os.path.exists(self.socket) and subprocess.run(
-            self.ctr("version"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+            self._ask, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=DEADLINE).returncode == 0
 
-    def ctr(self, *words):
-        return ["ctr", "--address", self.socket, "--namespace", "bench", *words]
+    def log(self):
+        """What it has said until now, without the last line feed."""
+        with open(self._log.name, encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
 
-    def close(self):
-        end_process(self.process)
-        self._log.close()
-
-
-class Supervisor:
-    """Ours, with everything of its own under one directory."""
-
-    def __init__(self, work, binaries, *options):
-        self.directory = os.path.join(work, "supervisor")
-        os.mkdir(self.directory)
-        self.executable = os.path.join(binaries, "supervisor")
-        self.socket = os.path.join(self.directory, "root", "supervisor.sock")
-        self._log = open(os.path.join(self.directory, "log"), "wb")
-        self.process = subprocess.Popen(
-            [self.executable, "serve", "--root", os.path.join(self.directory, "root"), "--runtime-root", os.path.join(self.directory, "runc"), *options],
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+    def call(self, method, request, **more):
+        """One RPC. Only its failure is a reason to look at what grpc is."""
         try:
-            until(lambda: self._answers(), "the supervisor")
-        except Failure:
-            self.close()
-            raise
-        # Generated by bench.sh; imported here so that a part without an API needs none of it.
-        sys.path.insert(0, os.path.join(work, "generated"))
-        import grpc
-        from containerd.v1 import execution_pb2, execution_pb2_grpc, supervisor_pb2, supervisor_pb2_grpc
-        channel = grpc.insecure_channel("unix:" + self.socket)
-        self.grpc, self.messages, self.more_messages = grpc, execution_pb2, supervisor_pb2
-        self.execution = execution_pb2_grpc.ExecutionServiceStub(channel)
-        self.more = supervisor_pb2_grpc.SupervisorServiceStub(channel)
-
-    def _answers(self):
-        if self.process.poll() is not None:
-            raise Failure("the supervisor ended: see its log")
-        return os.path.exists(self.socket) and subprocess.run(
-            self.cli("version"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-
-    def cli(self, verb, *words):
-        return [self.executable, verb, "--socket", self.socket, *words]
-
-    def call(self, method, request):
-        try:
-            return method(request, timeout=DEADLINE)
-        except self.grpc.RpcError as error:
+            return method(request, timeout=DEADLINE, **more)
+        except Exception as error:
+            if not hasattr(error, "details"):
+                raise
             raise Failure("%s: %s" % (error.code().name, error.details())) from None
 
     def close(self):
-        end_process(self.process)
+        if self.process:
+            end_process(self.process)
         self._log.close()
+
+
+class Containerd(_Daemon):
+    """Debian's containerd. No CRI, no TCP."""
+
+    def __init__(self, options, name="containerd"):
+        directory = os.path.join(options.directory, name)
+        os.mkdir(directory)
+        # Ours has its containers' state where containerd's default is, below the namespace: one that nobody else has.
+        self.namespace = os.path.basename(options.work)
+        socket = os.path.join(directory, "sock")
+        config = os.path.join(directory, "config.toml")
+        with open(config, "w", encoding="ascii") as file:
+            file.write(
+                'version = 2\nroot = "%(d)s/root"\nstate = "%(d)s/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+                '[grpc]\naddress = "%(s)s"\n[debug]\naddress = ""\n[metrics]\naddress = ""\n' % {"d": directory, "s": socket})
+        self._ctr = ["ctr", "--address", socket, "--namespace", self.namespace]
+        # It finds shims in its path.
+        path = dict(os.environ, PATH=options.bin + ":" + os.environ["PATH"])
+        super().__init__(directory, "containerd", ["containerd", "--config", config], socket, self.ctr("version"), path)
+
+    def ctr(self, *words):
+        return [*self._ctr, *words]
+
+    def close(self):
+        super().close()
+        for left in ("/run/containerd/runc/" + self.namespace, "/run/containerd/runc"):
+            with contextlib.suppress(OSError):
+                os.rmdir(left)
+
+
+class Supervisor(_Daemon):
+    """Ours."""
+
+    def __init__(self, options, *more, name="supervisor"):
+        directory = os.path.join(options.directory, name)
+        os.mkdir(directory)
+        self.executable = os.path.join(options.bin, "supervisor")
+        root = os.path.join(directory, "root")
+        self.socket = os.path.join(root, "supervisor.sock")
+        command = [self.executable, "serve", "--root", root, "--runtime-root", os.path.join(directory, "runc"), *more]
+        super().__init__(directory, "the supervisor", command, self.socket, self.cli("version"))
+        import_generated(options)
+        self.connect()
+
+    def connect(self):
+        import grpc
+        from containerd.v1 import execution_pb2, execution_pb2_grpc, supervisor_pb2, supervisor_pb2_grpc
+        # Each its own connection: grpc shares one with whoever has the same address and options, also the pause after a failure.
+        channel = grpc.insecure_channel("unix:" + self.socket, [("grpc.use_local_subchannel_pool", 1)])
+        self.messages, self.more_messages = execution_pb2, supervisor_pb2
+        self.execution = execution_pb2_grpc.ExecutionServiceStub(channel)
+        self.more = supervisor_pb2_grpc.SupervisorServiceStub(channel)
+
+    def cli(self, verb, *words):
+        return [self.executable, verb, "--socket", self.socket, *words]
 
 
 # Figures
@@ -256,8 +436,8 @@ def load():
 class Report:
     """All samples of one part: as JSON for machines, as tables for people."""
 
-    def __init__(self, part, options):
-        self.part = part
+    def __init__(self, options):
+        part = self.part = options.part
         # A few rows alone do not take the place of all.
         self.path = os.path.join(options.out, part + ("-only" if options.only else "") + ".json")
         self.facts = {
@@ -296,6 +476,10 @@ class Report:
         values = self.of(table, row, measure)
         return statistics.median(values) if values else None
 
+    def result(self):
+        """The exit code of the part. A missing podman is no failure."""
+        return 1 if any(not reason.startswith("podman is not") for reason in self.failures.values()) else 0
+
     def heading(self):
         facts = self.facts
         facts["load_at_end"] = load()
@@ -327,3 +511,48 @@ def print_table(title, columns, rows):
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])] if len(row) == len(columns) else list(row[1:])
         print("  ".join(cells).rstrip())
+
+
+# Rows, as pairs of a name and whatever stands for it
+
+def chosen(options, rows):
+    """Those that --only asks for."""
+    found = [row for row in rows if options.only in row[0]]
+    if not found:
+        sys.exit("bench: no row of %s has '%s' in its name; there is: %s" % (options.part, options.only, ", ".join(row[0] for row in rows)))
+    return found
+
+
+def in_turn(report, table, rows, turn, measure):
+    """A sample of each row, which is a dictionary of figures. A row that has failed is not tried again."""
+    # Each turn begins with another row, so that no row always follows the same one.
+    first = turn % len(rows)
+    for name, row in rows[first:] + rows[:first]:
+        if report.failed(table, name):
+            continue
+        try:
+            report.add(table=table, row=name, round=turn, load=load(), **measure(row))
+        except Failure as failure:
+            report.fail(table, name, str(failure))
+            say("%s: %s" % (name, failure))
+
+
+def compared(report, table, rows, measure, form="%.1f", more_is_better=False):
+    """Columns and rows for print_table: median, best, p99, the ratio to the first of all rows, and to the row that `against` names."""
+    columns = ["", measure, "best", "p99", "to runc", "to Go shim"]
+    floor = report.median(table, FLOOR, measure)
+    lines = []
+    for name, row in rows:
+        if report.failed(table, name):
+            lines.append([name, report.failures[table, name]])
+            continue
+        values = report.of(table, name, measure)
+        middle = report.median(table, name, measure)
+        other = report.median(table, row.against, measure) if row.against else None
+        lines.append([
+            name, form % middle, form % (max if more_is_better else min)(values), form % percentile(values, 1 if more_is_better else 99),
+            "%.2f" % (middle / floor) if floor else "-", "%.2f" % (middle / other) if other else "-"])
+    return columns, lines
+
+
+FLOOR = "runc by hand"

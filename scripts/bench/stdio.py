@@ -14,6 +14,7 @@ import sys
 import time
 
 import frame
+import peers
 from frame import Failure, run, until
 
 PATTERN = 1638400  # as in pump.c
@@ -215,8 +216,8 @@ class Bench:
     """Everything that the rows share."""
 
     def __init__(self, options, stack):
-        self.work = options.work
-        self.pump = os.path.join(self.work, "pump")
+        self.work = options.directory
+        self.pump = os.path.join(options.work, "pump")
         wanted = (128 << 20) if options.quick else (1 << 30)
         self.total = -(-wanted // PATTERN) * PATTERN
         self.patience = 30 if options.quick else 120
@@ -254,10 +255,10 @@ class Bench:
             file.write('#!/bin/sh\n# usage: logger file PATH\nexec 5>&-\nexec cat <&3 >>"$2"\n')
         os.chmod(self.logger, 0o755)
 
-        self.bundles = frame.Bundles(self.work, self.rootfs)
-        self.containerd = frame.Containerd(self.work)
+        self.bundles = frame.Bundles(options, self.rootfs)
+        self.containerd = frame.Containerd(options)
         stack.callback(self.containerd.close)
-        self.supervisor = frame.Supervisor(self.work, options.bin, *_logger_options(options, loggers))
+        self.supervisor = frame.Supervisor(options, *_logger_options(options, loggers))
         stack.callback(self.supervisor.close)
         self.podman = shutil.which("podman")
 
@@ -322,11 +323,10 @@ def runc_foreground(sample):
 
 
 def _ctr(sample, *options):
-    sample.daemon = sample.bench.containerd.process
-    directory = sample.bench.containerd.directory
-    return sample.bench.containerd.ctr(
-        "run", "--rm", "--runc-root", directory + "/runc", "--fifo-dir", directory + "/fifos",
-        *options, "--config", os.path.join(sample.bundle(), "config.json"), sample.token)
+    containerd = sample.bench.containerd
+    sample.daemon = containerd.process
+    return containerd.ctr(
+        "run", "--rm", *peers.ctr_options(containerd), *options, "--config", os.path.join(sample.bundle(), "config.json"), sample.token)
 
 
 def ctr_run(sample):
@@ -367,20 +367,14 @@ def ctr_binary(sample):
 
 
 def _podman(sample, *words):
-    directory = os.path.join(sample.bench.work, "podman")
-    return [
-        "podman", "--root", directory + "/root", "--runroot", directory + "/run", "--tmpdir", directory + "/tmp", "--storage-driver", "vfs",
-        "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *words]
+    return peers.podman(sample.bench.work, *words)
 
 
 def _podman_run(sample, *options):
     if not sample.bench.podman:
         raise Failure("podman is not installed")
-    # Its default limits are more than root may give away on some machines; one process needs little.
-    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--cgroups", "no-conmon"]
     return _podman(
-        sample, "run", "--name", sample.token, "--network", "none", *limits, "--security-opt", "seccomp=unconfined",
-        "--cgroup-parent", "/" + os.path.basename(sample.bench.work), *options, "--rootfs", sample.bench.rootfs, *sample.command())
+        sample, *peers.podman_run(sample.bench.bundles.group, sample.token), *options, "--rootfs", sample.bench.rootfs, *sample.command())
 
 
 def podman_run(sample):
@@ -500,36 +494,31 @@ def figures(report, table, rows_asked):
 
 
 def main():
-    options = frame.arguments()
-    report = frame.Report("stdio", options)
-    asked = [row for row in ROWS if options.only in row[0]]
-    if not asked:
-        sys.exit("bench: no row of stdio has '%s' in its name; there is: %s" % (options.only, ", ".join(name for name, _ in ROWS)))
+    options = frame.arguments("stdio")
+    report = frame.Report(options)
+    asked = frame.chosen(options, ROWS)
     with contextlib.ExitStack() as stack:
         bench = Bench(options, stack)
         report.facts["bytes"] = bench.total
-        number = 0
+        tokens = frame.tokens()
+
+        def measure(table, row):
+            sample = Sample(bench, table, next(tokens))
+            try:
+                return row(sample)
+            except Failure:
+                sample.abandon()
+                raise
+            finally:
+                sample.close()
+                for left in ("begun", "written"):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(os.path.join(bench.shared, left))
+
         for turn in range(options.rounds):
             for table in TABLES:
                 frame.say("round %d of %d, %s" % (turn + 1, options.rounds, table))
-                # Each round begins with another row, so that no row always follows the same one.
-                first = turn % len(asked)
-                for name, row in asked[first:] + asked[:first]:
-                    if report.failed(table, name):
-                        continue
-                    number += 1
-                    sample = Sample(bench, table, "s%d" % number)
-                    try:
-                        report.add(table=table, row=name, round=turn, load=frame.load(), **row(sample))
-                    except Failure as failure:
-                        report.fail(table, name, str(failure))
-                        frame.say("%s: %s" % (name, failure))
-                        sample.abandon()
-                    finally:
-                        sample.close()
-                        for left in ("begun", "written"):
-                            with contextlib.suppress(FileNotFoundError):
-                                os.remove(os.path.join(bench.shared, left))
+                frame.in_turn(report, table, asked, turn, lambda row, table=table: measure(table, row))
     report.write()
     report.heading()
     for table, (_, _, title) in TABLES.items():
@@ -539,9 +528,8 @@ def main():
         "\nCPU: seconds per GiB of text; shim: the process that is the container's parent; others: client, logger and daemon."
         "\nKB: private dirty memory of the shim before the first byte, and the most that was seen while the bytes flowed.")
     print("all samples: %s" % report.path)
-    # A missing podman is no failure.
-    return 1 if any(not reason.startswith("podman is not") for reason in report.failures.values()) else 0
+    return report.result()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.execute(main)
