@@ -1,7 +1,7 @@
 # Sourced by scripts/test-vm.sh: the kernel, and the initramfs that mounts the machine's root for it.
 
 # What finds the console and the exported directories, in the order in which dependencies are looked up.
-vm_modules=(virtio_pci 9pnet_virtio 9p overlay)
+vm_modules=(virtio_pci 9pnet_virtio 9p overlay unix_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag crc32c_generic nf_tables veth tun)
 
 # fetch_kernel DIRECTORY: Debian's kernel package, only unpacked; sets $vm_kernel and $vm_modules_root.
 fetch_kernel() {
