@@ -1,6 +1,7 @@
 using Containerd;
 using Shim.Cgroups;
 using Shim.Processes;
+using Shim.Rootfs;
 using Shim.Runtime;
 using Shim.Stdio;
 
@@ -133,6 +134,12 @@ internal sealed partial class Container
             // As with a creation: that one is somebody else's.
             if (e is not TaskException { Kind: ErrorKind.AlreadyExists })
             {
+                if (_services.RuntimeRoot is { } root)
+                {
+                    // runc shows CRIU the root file system there, and cannot undo that when it is killed.
+                    RootfsMounts.UnmountAll(Path.Combine(root, Id, "criu-root"));
+                }
+
                 await RemoveFailedAsync(_services, _runtime, Id, footprint).ConfigureAwait(false);
             }
 
