@@ -160,6 +160,7 @@ internal sealed partial class Container
         using var config = CriuStreams.ConfigureRestoration(notes.Streams, CgroupFootprint.UnifiedPathOf(Id, _bundle.CgroupsPath, _services.SystemdCgroup));
         using var anticipation = _services.Reaper.Anticipate();
         int pid;
+        _init.Streams.UnwatchStdin();
         try
         {
             pid = await RunAsync(_services, _runtime, _init.Streams, anticipation, (pidFile, consoleSocket) => RuntimeCommand.Restore(
@@ -168,6 +169,10 @@ internal sealed partial class Container
         catch (TaskException e) when (e.Kind is ErrorKind.RuntimeFailed or ErrorKind.InvalidArgument)
         {
             throw new TaskException(ErrorKind.Precondition, $"cannot restore container {Id}: {work.Explain(e.Message)}", e);
+        }
+        finally
+        {
+            _init.Streams.WatchStdin();
         }
 
         var cgroup = Cgroup.Of(pid);
