@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests that touch cgroups in a virtual machine with Debian's own kernel and a pure cgroup v2 hierarchy: most hosts have that,
-# and the development machines do not. The machine is emulated (no KVM, no network) and sees this one's files, read-only.
+# Runs the tests that touch cgroups, and those of checkpoints, in a virtual machine with Debian's own kernel and a pure cgroup v2 hierarchy: most hosts
+# have that and a kernel for CRIU, and the development machines do not. The machine is emulated (no KVM, no network) and sees this one's files, read-only.
 #
 #   scripts/test-vm.sh                 the tests of the categories CgroupV2 and VirtualMachine (which change their machine)
 #   scripts/test-vm.sh --filter EXPR   only what the expression of `dotnet test --filter` picks, of any category
@@ -43,10 +43,12 @@ mkdir -p $vm
 exec 9>$vm/lock
 flock -n 9 || fail "another scripts/test-vm.sh is running (it holds $vm/lock)"
 fetch_kernel "$PWD/$vm"
+fetch_criu "$PWD/$vm"
 make_initramfs "$PWD/$vm/initramfs"
 rm -rf "$share"
 mkdir -p "$share"
 cp scripts/vm/guest.sh "$share/"
+printf %s "$vm_criu" >"$share/layer"
 
 if [ -n "$command" ]; then
     printf 'cd %q\n%s\n' "$PWD" "$command" >"$share/command"
@@ -77,11 +79,12 @@ trap 'exit 130' INT TERM
 
 say "starting the virtual machine"
 began=$SECONDS
+# no_timer_check: on a busy machine the kernel misses ticks of the emulated timer, and would stop for that.
 # multidevs=remap: files of several file systems are exported as one, and without it their inode numbers collide.
 timeout --kill-after=10 $limit qemu-system-x86_64 \
     -machine q35 -accel tcg,thread=multi -cpu max,la57=off -smp 2 -m 3G -nodefaults -no-reboot -display none -nic none \
     -kernel "$vm_kernel" -initrd $vm/initramfs \
-    -append "console=ttyS0 loglevel=4 panic=-1 mitigations=off cgroup_no_v1=all" \
+    -append "console=ttyS0 loglevel=4 panic=-1 mitigations=off no_timer_check cgroup_no_v1=all" \
     -chardev stdio,id=console,signal=off,logfile=$vm/console.log -serial chardev:console \
     -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
     -virtfs "local,path=$share,mount_tag=share,security_model=none" \

@@ -41,6 +41,28 @@ public sealed class CgroupFootprintTests
     [TestCase("/.")]
     public void Plan_Root_IsNotOurs(string path) => Assert.That(CgroupFootprint.Plan("id", path), Is.Empty);
 
+    [TestCase("/a/b", false, "/a/b")]
+    [TestCase("a", false, "/system.slice/a")]
+    [TestCase(null, false, "/system.slice/id")]
+    [TestCase("a-b.slice:cri:x", true, "/a.slice/a-b.slice/cri-x.scope")]
+    [TestCase(":cri:x", true, "/system.slice/cri-x.scope")]
+    [TestCase("-.slice::x.slice", true, "/x.slice")]
+    [TestCase(null, true, "/system.slice/runc-id.scope")]
+    [TestCase("/a/b", true, null)]
+    public void UnifiedPath_WhereTheRuntimePutsIt(string? cgroupsPath, bool systemd, string? expected)
+    {
+        using var machine = TestMachine.V2("/");
+        Assert.That(CgroupFootprint.UnifiedPathOf("id", cgroupsPath, systemd, machine.Root), Is.EqualTo(expected));
+    }
+
+    [Test]
+    public void UnifiedPath_WithControllersOfV1_IsTheRuntimesBusiness()
+    {
+        using var machine = TestMachine.V2("/");
+        machine.Write("/proc/self/mountinfo", machine.Read("/proc/self/mountinfo") + "31 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+        Assert.That(CgroupFootprint.UnifiedPathOf("id", "/a/b", false, machine.Root), Is.Null);
+    }
+
     [Test]
     public void Plan_SomeOfItIsThere_IsNotOurs()
     {

@@ -22,6 +22,8 @@ internal sealed class ShimV2Fixture : IAsyncDisposable
     /// <summary>The name under which it serves gRPC.</summary>
     internal const string GrpcName = "containerd-shim-runc_grpc-v2-cs";
 
+    private const string UsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
     private readonly string _directory = TestRun.NewDirectory("shimv2");
     private readonly List<(string Id, string Address, TaskWire Wire)> _started = [];
 
@@ -31,6 +33,9 @@ internal sealed class ShimV2Fixture : IAsyncDisposable
         Namespace = $"{TestRun.CgroupPrefix}-{Path.GetFileName(_directory)}";
         Daemon = new FakeDaemon(_directory);
     }
+
+    /// <summary>Where shims that are started from now on find programs.</summary>
+    internal string SearchPath { get; set; } = UsualPath;
 
     /// <summary>Who is told of events.</summary>
     internal FakeDaemon Daemon { get; }
@@ -57,7 +62,7 @@ internal sealed class ShimV2Fixture : IAsyncDisposable
         var start = ProgramRun.Describe(Path.Combine(TestRun.Binaries, name), arguments);
         start.WorkingDirectory = bundle;
         start.Environment.Clear();
-        start.Environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        start.Environment["PATH"] = UsualPath;
         foreach (var (variable, value) in environment)
         {
             start.Environment[variable] = value;
@@ -74,7 +79,7 @@ internal sealed class ShimV2Fixture : IAsyncDisposable
             bundle,
             input,
             ["-namespace", Namespace, "-address", Daemon.GrpcAddress, "-publish-binary", "/usr/bin/containerd", "-id", id, "start"],
-            [("TTRPC_ADDRESS", Daemon.TtrpcAddress), ("GRPC_ADDRESS", Daemon.GrpcAddress), ("NAMESPACE", Namespace), .. environment]);
+            [("PATH", SearchPath), ("TTRPC_ADDRESS", Daemon.TtrpcAddress), ("GRPC_ADDRESS", Daemon.GrpcAddress), ("NAMESPACE", Namespace), .. environment]);
         if (run.ExitCode == 0)
         {
             Started(id, ShimSocket.AddressOf(SocketOf(id)), wire);

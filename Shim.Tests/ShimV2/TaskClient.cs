@@ -7,6 +7,7 @@ using Grpc.Core;
 using Grpc.Net.Client;
 using NUnit.Framework;
 using Shim.Bootstrap.ShimV2;
+using Shim.Tests.Support;
 using Shim.Transport.Ttrpc;
 using StartRequest = Containerd.TaskApi.V2.StartRequest;
 
@@ -18,7 +19,7 @@ namespace Shim.Tests.ShimV2;
 /// </summary>
 internal sealed class TaskClient : IAsyncDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_limit = Patience.Of(TimeSpan.FromSeconds(30));
 
     private readonly TtrpcClient? _ttrpc;
     private readonly GrpcChannel? _grpc;

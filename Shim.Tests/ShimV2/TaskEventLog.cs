@@ -15,6 +15,9 @@ namespace Shim.Tests.ShimV2;
 /// <param name="Status">The exit status, where the event has one.</param>
 internal sealed record SeenEvent(string Topic, string Container, string Exec, uint Pid, uint Status)
 {
+    /// <summary>Where a checkpoint lies, where the event says it.</summary>
+    internal string Path { get; init; } = "";
+
     /// <summary>Topic, exec and status, such as <c>exit e1 5</c>.</summary>
     internal string Brief
     {
@@ -31,7 +34,7 @@ internal sealed record SeenEvent(string Topic, string Container, string Exec, ui
         var bytes = envelope.Event.Value;
         return TaskMessages.TypeName(envelope.Event.TypeUrl) switch
         {
-            "containerd.events.TaskCreate" => Of(TaskCreate.Parser.ParseFrom(bytes) is var e ? (e.ContainerId, "", e.Pid, 0u) : default),
+            "containerd.events.TaskCreate" => Of(TaskCreate.Parser.ParseFrom(bytes) is var e ? (e.ContainerId, "", e.Pid, 0u) : default) with { Path = TaskCreate.Parser.ParseFrom(bytes).Checkpoint },
             "containerd.events.TaskStart" => Of(TaskStart.Parser.ParseFrom(bytes) is var e ? (e.ContainerId, "", e.Pid, 0u) : default),
             "containerd.events.TaskDelete" => Of(TaskDelete.Parser.ParseFrom(bytes) is var e ? (e.ContainerId, "", e.Pid, e.ExitStatus) : default),
             "containerd.events.TaskExit" => Of(
@@ -41,7 +44,7 @@ internal sealed record SeenEvent(string Topic, string Container, string Exec, ui
             "containerd.events.TaskExecStarted" => Of(TaskExecStarted.Parser.ParseFrom(bytes) is var e ? (e.ContainerId, e.ExecId, e.Pid, 0u) : default),
             "containerd.events.TaskPaused" => Of((TaskPaused.Parser.ParseFrom(bytes).ContainerId, "", 0, 0)),
             "containerd.events.TaskResumed" => Of((TaskResumed.Parser.ParseFrom(bytes).ContainerId, "", 0, 0)),
-            "containerd.events.TaskCheckpointed" => Of((TaskCheckpointed.Parser.ParseFrom(bytes).ContainerId, "", 0, 0)),
+            "containerd.events.TaskCheckpointed" => Of((TaskCheckpointed.Parser.ParseFrom(bytes).ContainerId, "", 0, 0)) with { Path = TaskCheckpointed.Parser.ParseFrom(bytes).Checkpoint },
             _ => null,
         };
 

@@ -14,6 +14,7 @@ public sealed class StateTableTests
         string[] table =
         [
             "Created: Running - - Created - - Created Stopped -",
+            "Restorable: Running - - - - - - - Deleted",
             "Running: - Paused - Running Running Running Running Stopped -",
             "Paused: - - Running Paused - Paused Paused Stopped -",
             "Stopped: - - - - - - - Stopped Deleted",

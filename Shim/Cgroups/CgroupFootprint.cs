@@ -31,6 +31,21 @@ internal static class CgroupFootprint
         return directories.Exists(Directory.Exists) ? [] : directories;
     }
 
+    /// <summary>
+    /// The path at which runtimes put a container's cgroup, where v2 is all there is; null elsewhere, and where it cannot be known.
+    /// </summary>
+    /// <param name="id">The container's id.</param>
+    /// <param name="cgroupsPath">linux.cgroupsPath of config.json.</param>
+    /// <param name="systemd">The runtime has systemd make it, and the config names a unit: slice:prefix:name.</param>
+    /// <param name="root">Put before every path; empty on a real machine.</param>
+    internal static string? UnifiedPathOf(string id, string? cgroupsPath, bool systemd, string root = "")
+    {
+        var mounts = CgroupMounts.Read(root);
+        return !mounts.Has(CgroupMounts.Unified) || mounts.Hierarchies.Any(hierarchy => hierarchy.Length > 0 && !hierarchy.StartsWith("name=", StringComparison.Ordinal)) ? null
+            : systemd ? UnitPath(id, cgroupsPath)
+            : PathIn(CgroupMounts.Unified, id, cgroupsPath, CgroupMounts.PathsOf(root, "self"));
+    }
+
     /// <summary>Kills every process in the directories, frozen or not.</summary>
     internal static void Kill(IReadOnlyList<string> directories)
     {
@@ -83,6 +98,24 @@ internal static class CgroupFootprint
         _ = CgroupFile.TryWrite(directory, "freezer.state", "THAWED");
         _ = CgroupFile.TryWrite(directory, "cgroup.freeze", "0");
         return killed;
+    }
+
+    /// <summary>Where systemd puts a unit: slice a-b.slice lies in a.slice, and - in the root.</summary>
+    private static string? UnitPath(string id, string? cgroupsPath)
+    {
+        const string Slice = ".slice";
+        var (slice, prefix, name) = string.IsNullOrEmpty(cgroupsPath) ? ("", "runc", id)
+            : cgroupsPath.Split(':') is [var first, var second, var third] ? (first, second, third) : (null, "", "");
+        if (slice is null)
+        {
+            return null;
+        }
+
+        slice = slice.Length == 0 ? "system.slice" : slice;
+        var parts = slice == "-.slice" || !slice.EndsWith(Slice, StringComparison.Ordinal) ? [] : slice[..^Slice.Length].Split('-');
+        var above = string.Concat(parts.Select((_, index) => $"/{string.Join('-', parts[..(index + 1)])}{Slice}"));
+        var unit = name.EndsWith(Slice, StringComparison.Ordinal) ? name : prefix.Length > 0 ? $"{prefix}-{name}.scope" : $"{name}.scope";
+        return $"{above}/{unit}";
     }
 
     /// <summary>Where runtimes put a cgroup: an absolute path as it is, any other beside (v2) or below (v1) the one that they run in themselves.</summary>

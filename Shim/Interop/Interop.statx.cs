@@ -10,6 +10,7 @@ internal static unsafe partial class Libc
     private const uint STATX_TYPE = 1;
     private const uint STATX_MODE = 2;
     private const uint STATX_UID = 8;
+    private const uint STATX_INO = 0x100;
 
     [LibraryImport(Libraries.Libc, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int StatxCore(int directory, string path, int flags, uint mask, byte* buffer);
@@ -25,6 +26,16 @@ internal static unsafe partial class Libc
         }
 
         return KindOf(buffer);
+    }
+
+    /// <summary>What <paramref name="path"/> names, links followed, and its number in its file system.</summary>
+    internal static (FileKind Kind, ulong Inode) IdentityOf(string path)
+    {
+        // stx_ino is a u64 at offset 32.
+        var buffer = stackalloc byte[256];
+        return StatxCore(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO, buffer) == -1
+            ? throw Errno.Exception("statx", path)
+            : (KindOf(buffer), *(ulong*)(buffer + 32));
     }
 
     /// <summary>What an open file is, who owns it, and its permission bits.</summary>

@@ -6,7 +6,7 @@ internal sealed record CheckpointSpec
     /// <summary>Directory for the images.</summary>
     internal required string ImagePath { get; init; }
 
-    /// <summary>Directory for CRIU's logs and temporary files; empty is the runtime's own choice.</summary>
+    /// <summary>Directory for CRIU's logs and temporary files; empty for one of the shim's.</summary>
     internal string WorkPath { get; init; } = "";
 
     /// <summary>The container ends with it; otherwise it goes on running.</summary>
@@ -28,5 +28,5 @@ internal sealed record CheckpointSpec
 
 /// <summary>Where a container is read back from, instead of being created.</summary>
 /// <param name="ImagePath">Directory with the images.</param>
-/// <param name="WorkPath">Directory for CRIU's logs; empty is the runtime's own choice.</param>
+/// <param name="WorkPath">Directory for CRIU's logs; empty for one of the shim's.</param>
 internal sealed record RestoreSpec(string ImagePath, string WorkPath);

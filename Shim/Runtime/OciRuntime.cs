@@ -92,7 +92,7 @@ internal sealed class OciRuntime
             {
                 Path = _executable,
                 Arguments = arguments,
-                Environment = [$"PATH={SearchPath.Value}"],
+                Environment = [$"PATH={SearchPath.Value}", .. command.Environment],
                 Stdin = command.Stdio?.Stdin ?? s_null,
                 Stdout = command.Stdio?.Stdout ?? output,
                 Stderr = command.Stdio?.Stderr ?? output,

@@ -24,6 +24,9 @@ internal sealed class RuntimeCommand
     /// </summary>
     internal RuntimeStdio? Stdio { get; private init; }
 
+    /// <summary>NAME=VALUE, beyond what every call gets.</summary>
+    internal IReadOnlyList<string> Environment { get; private init; } = [];
+
     internal static RuntimeCommand Create(
         string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio, bool noNewKeyring = false) =>
         new(RuntimeVerb.Create, ["create", "--bundle", bundle, "--pid-file", pidFile,
@@ -45,16 +48,25 @@ internal sealed class RuntimeCommand
 
     internal static RuntimeCommand Features() => new(RuntimeVerb.Features, ["features"]);
 
-    internal static RuntimeCommand Checkpoint(string id, CheckpointSpec spec) =>
-        new(RuntimeVerb.Checkpoint, ["checkpoint", "--image-path", spec.ImagePath, .. Option("--work-path", spec.WorkPath),
+    /// <param name="id">The container.</param>
+    /// <param name="spec">What is wanted.</param>
+    /// <param name="work">Directory for CRIU's log.</param>
+    /// <param name="config">What CRIU is told past the runtime.</param>
+    internal static RuntimeCommand Checkpoint(string id, CheckpointSpec spec, string work, string config) =>
+        new(RuntimeVerb.Checkpoint, ["checkpoint", "--image-path", spec.ImagePath, "--work-path", work,
             .. Flag("--leave-running", !spec.Exit), .. Flag("--tcp-established", spec.OpenTcp), .. Flag("--ext-unix-sk", spec.ExternalUnixSockets),
             .. Flag("--shell-job", spec.Terminal), .. Flag("--file-locks", spec.FileLocks),
-            .. spec.EmptyNamespaces.SelectMany(name => Option("--empty-ns", name)), .. Option("--manage-cgroups-mode", spec.CgroupsMode), id]);
+            .. spec.EmptyNamespaces.SelectMany(name => Option("--empty-ns", name)), .. Option("--manage-cgroups-mode", spec.CgroupsMode), id]) { Environment = Criu(config) };
 
     internal static RuntimeCommand Restore(
-        string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio, RestoreSpec spec) =>
-        new(RuntimeVerb.Restore, ["restore", "--detach", "--image-path", spec.ImagePath, .. Option("--work-path", spec.WorkPath),
-            "--bundle", bundle, "--pid-file", pidFile, .. Option("--console-socket", consoleSocket), .. Flag("--no-pivot", noPivot), id]) { Stdio = stdio };
+        string id, string bundle, string pidFile, string? consoleSocket, bool noPivot, RuntimeStdio stdio, string image, CheckpointNotes notes, string work, string config) =>
+        new(RuntimeVerb.Restore, ["restore", "--detach", "--image-path", image, "--work-path", work,
+            "--bundle", bundle, "--pid-file", pidFile, .. Option("--console-socket", consoleSocket), .. Flag("--no-pivot", noPivot),
+            .. Flag("--tcp-established", notes.OpenTcp), .. Flag("--ext-unix-sk", notes.ExternalUnixSockets), .. Flag("--shell-job", notes.Terminal),
+            .. Flag("--file-locks", notes.FileLocks), id]) { Stdio = stdio, Environment = Criu(config) };
+
+    // The runtime hands its environment on to CRIU.
+    private static string[] Criu(string config) => [$"CRIU_CONFIG_FILE={config}"];
 
     private static string[] Option(string name, string? value) => string.IsNullOrEmpty(value) ? [] : [name, value];
 

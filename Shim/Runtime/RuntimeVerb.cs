@@ -23,7 +23,10 @@ internal static class RuntimeDeadlines
     /// <summary>The limit for <paramref name="verb"/>.</summary>
     internal static TimeSpan For(RuntimeVerb verb) => verb switch
     {
-        RuntimeVerb.Create or RuntimeVerb.Restore or RuntimeVerb.Checkpoint => TimeSpan.FromSeconds(60),
+        RuntimeVerb.Create => TimeSpan.FromSeconds(60),
+
+        // All of a container's memory goes to disk or comes from there, and a dump that is killed half-way may take the container along.
+        RuntimeVerb.Restore or RuntimeVerb.Checkpoint => TimeSpan.FromMinutes(10),
         RuntimeVerb.Exec => TimeSpan.FromSeconds(30),
         RuntimeVerb.Start or RuntimeVerb.Delete => TimeSpan.FromSeconds(20),
         _ => TimeSpan.FromSeconds(10),

@@ -22,6 +22,9 @@ internal sealed class InputFifo : InputSource
     private IDisposable? _writerWatch;
     private bool _ended;
 
+    // Null unless the last writer's leaving is the end.
+    private StreamLoop? _watching;
+
     private InputFifo(SafeFileHandle reader)
         : base(reader)
     {
@@ -47,6 +50,7 @@ internal sealed class InputFifo : InputSource
             fifo = new InputFifo(reader) { _keeper = Descriptors.Reopen(reference, Libc.O_WRONLY | Libc.O_NONBLOCK) };
             if (policy == StdinPolicy.CloseWithLastWriter)
             {
+                fifo._watching = loop;
                 fifo._writerWatch = watch is null ? WatchForBytes(reference, loop, fifo.End) : watch;
                 watch = null;
 
@@ -80,6 +84,42 @@ internal sealed class InputFifo : InputSource
             _writerWatch?.Dispose();
             _keeper?.Dispose();
         }
+    }
+
+    internal override void Unwatch()
+    {
+        lock (_lock)
+        {
+            // What it has not told yet it never will.
+            _writerWatch?.Dispose();
+            _writerWatch = null;
+        }
+    }
+
+    internal override void Watch()
+    {
+        SafeFileHandle? keeper;
+        lock (_lock)
+        {
+            keeper = _ended || _watching is null ? null : _keeper;
+        }
+
+        if (keeper is null)
+        {
+            return;
+        }
+
+        IDisposable watch = (IDisposable?)TryWatch(keeper, _watching!, End) ?? WatchForBytes(keeper, _watching!, End);
+        lock (_lock)
+        {
+            if (!_ended)
+            {
+                _writerWatch = watch;
+                return;
+            }
+        }
+
+        watch.Dispose();
     }
 
     /// <inheritdoc/>

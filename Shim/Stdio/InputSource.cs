@@ -44,6 +44,19 @@ internal abstract class InputSource : IDisposable
     /// <summary>Lets the reader see the end once everything has been read and all other writers have closed.</summary>
     internal abstract void End();
 
+    /// <summary>
+    /// From now until <see cref="Watch"/> nobody's leaving is the end: CRIU opens and closes a FIFO that it reads back as a writer does. A client who comes
+    /// and leaves meanwhile has to say himself that it was the end.
+    /// </summary>
+    internal virtual void Unwatch()
+    {
+    }
+
+    /// <summary>Undoes <see cref="Unwatch"/>.</summary>
+    internal virtual void Watch()
+    {
+    }
+
     /// <summary>Closes our copy of the reading end.</summary>
     internal void ReleaseReader() => Reader.Dispose();
 

@@ -146,6 +146,12 @@ internal sealed class ProcessStreams : IDisposable
         return _stdout.Attached is { } attached && await attached.RemoveAsync(stdout).ConfigureAwait(false);
     }
 
+    /// <summary>While CRIU reads the process back, nobody's leaving is the end of its stdin.</summary>
+    internal void UnwatchStdin() => _stdin?.Unwatch();
+
+    /// <summary>Undoes <see cref="UnwatchStdin"/>.</summary>
+    internal void WatchStdin() => _stdin?.Watch();
+
     /// <summary>
     /// Gives the files and pipes that were made for the process to its user, so that it can open <c>/dev/stdout</c> and <c>/dev/stderr</c> anew. FIFOs
     /// are their makers' business. To be called before the runtime runs.

@@ -20,9 +20,9 @@ internal sealed partial class Container
     {
         ContainerId.Check(id);
         var history = await History.ReadAsync(services.Journal).ConfigureAwait(false);
-        if (history.State is not { } state)
+        if (history.State is not { } state || state == InitState.Restorable)
         {
-            throw TaskException.Precondition($"cannot adopt container {id}: the journal knows of none");
+            throw TaskException.Precondition($"cannot adopt container {id}: the journal knows of none that was ever made");
         }
 
         var bundle = Bundle.Load(bundleDirectory);

@@ -28,7 +28,7 @@ internal sealed record CreateSpec(string Id, string Bundle, string Runtime, bool
     /// <summary>Mounted as the bundle's root file system before the runtime looks at it, and unmounted when the container goes.</summary>
     internal IReadOnlyList<MountSpec> Rootfs { get; init; } = [];
 
-    /// <summary>It is read back from a checkpoint, and runs at once.</summary>
+    /// <summary>Its start reads it back from a checkpoint; until then it has no process.</summary>
     internal RestoreSpec? Restore { get; init; }
 }
 
@@ -38,7 +38,10 @@ internal sealed partial class Container
     private static readonly TimeSpan s_execveLimit = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_consoleLimit = TimeSpan.FromSeconds(30);
 
-    /// <summary>Creates the container and leaves its init waiting. When this throws, nothing of it is left.</summary>
+    /// <summary>
+    /// Creates the container and leaves its init waiting; one that is to be restored waits without a process, with everything else ready. When this throws,
+    /// nothing of it is left.
+    /// </summary>
     internal static async Task<Container> CreateAsync(ShimServices services, CreateSpec spec)
     {
         ContainerId.Check(spec.Id);
@@ -65,11 +68,14 @@ internal sealed partial class Container
             var directory = terminal == bundle.Process.Terminal
                 ? bundle.Directory
                 : Bundle.WriteWithTerminal(bundle.Directory, Path.Combine(services.StateDirectory, "bundle"), terminal);
+            if (spec.Restore is { } restore)
+            {
+                return await AwaitRestorationAsync(services, runtime, spec, bundle, new Restoration(restore, directory, spec.NoPivot), terminal, streams).ConfigureAwait(false);
+            }
+
             using var anticipation = services.Reaper.Anticipate();
             var pid = await RunAsync(services, runtime, streams, anticipation, (pidFile, consoleSocket) =>
-                spec.Restore is { } restore
-                    ? RuntimeCommand.Restore(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), restore)
-                    : RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), spec.NoNewKeyring)).ConfigureAwait(false);
+                RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), spec.NoNewKeyring)).ConfigureAwait(false);
             var init = new ManagedProcess(pid, true, bundle.Process with { Terminal = terminal }, streams);
             var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid))
             {
@@ -79,13 +85,6 @@ internal sealed partial class Container
                 ExecBeforeStart = spec.ExecBeforeStart,
             };
             var journaled = container.Append(TaskEventType.Create, init);
-            if (spec.Restore is not null)
-            {
-                init.StartedAt = DateTimeOffset.UtcNow;
-                container._state = InitState.Running;
-                journaled = container.Append(TaskEventType.Start, init);
-            }
-
             if (bundle.LimitsMemory)
             {
                 container.WatchOom();
@@ -117,6 +116,12 @@ internal sealed partial class Container
     internal async Task StartAsync(CancellationToken cancellationToken)
     {
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
+        if (State == InitState.Restorable)
+        {
+            await RestoreInTurnAsync().ConfigureAwait(false);
+            return;
+        }
+
         lock (_lock)
         {
             _ = InitStates.Next(_state, InitEvent.Start, Id);

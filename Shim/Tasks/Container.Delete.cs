@@ -13,9 +13,10 @@ internal sealed partial class Container
 
     /// <summary>
     /// Kills what still runs, waits for it, removes the container from the runtime and from the kernel. One deletion at a time, which
-    /// every caller joins; giving up waiting does not stop it; after a failure it can be asked for again.
+    /// every caller joins; giving up waiting does not stop it; after a failure it can be asked for again. Null for one that was to be read back
+    /// from a checkpoint and never was.
     /// </summary>
-    internal async Task<ExitRecord> DeleteAsync(CancellationToken cancellationToken)
+    internal async Task<ExitRecord?> DeleteAsync(CancellationToken cancellationToken)
     {
         Task deletion;
         lock (_lock)
@@ -34,17 +35,45 @@ internal sealed partial class Container
         }
 
         await deletion.WaitAsync(cancellationToken).ConfigureAwait(false);
-        return _init.Exit!;
+        return _init.Exit;
     }
 
     private async Task RemoveAsync()
     {
+        if (await TryRemoveUnrestoredAsync().ConfigureAwait(false))
+        {
+            return;
+        }
+
         await EndInitAsync().ConfigureAwait(false);
 
         // A runtime that hangs in another verb has nothing to do any more, and we would wait for its turn.
         await _abandoned.CancelAsync().ConfigureAwait(false);
         using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, CancellationToken.None).ConfigureAwait(false);
+        await RemoveInTurnAsync().ConfigureAwait(false);
+    }
 
+    /// <summary>One that waits for its start has nothing to be ended; if it is being started right now, it has when that is over.</summary>
+    private async Task<bool> TryRemoveUnrestoredAsync()
+    {
+        if (State != InitState.Restorable)
+        {
+            return false;
+        }
+
+        using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, CancellationToken.None).ConfigureAwait(false);
+        if (State != InitState.Restorable)
+        {
+            return false;
+        }
+
+        await RemoveInTurnAsync().ConfigureAwait(false);
+        _init.Abandon(TaskException.NotFound($"container {Id} was deleted before it was restored"));
+        return true;
+    }
+
+    private async Task RemoveInTurnAsync()
+    {
         // Also what an init without a pid namespace of its own left behind.
         KillRemaining();
         try

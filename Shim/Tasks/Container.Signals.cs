@@ -23,6 +23,11 @@ internal sealed partial class Container
                 throw TaskException.NotFound($"container {Id} is deleted");
             }
 
+            if (_state == InitState.Restorable)
+            {
+                _ = InitStates.Next(_state, InitEvent.Signal, Id);
+            }
+
             if (managed?.Exit is not null)
             {
                 throw TaskException.NotFound($"process {managed.Pid} of container {Id}: process already finished");

@@ -32,7 +32,7 @@ internal sealed partial class Container
     }
 
     /// <summary>Host pids of everything in the container; empty when it has ended.</summary>
-    internal IReadOnlyList<int> Pids() => _cgroup?.Processes() ?? (State is InitState.Stopped ? [] : [_init.Pid]);
+    internal IReadOnlyList<int> Pids() => _cgroup?.Processes() ?? (State is InitState.Stopped or InitState.Restorable ? [] : [_init.Pid]);
 
     /// <summary>As <see cref="Managed"/>, and after them every other process in the container, as the kernel describes it.</summary>
     internal IReadOnlyList<ProcessView> Processes()

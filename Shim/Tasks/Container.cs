@@ -31,12 +31,14 @@ internal sealed partial class Container
     private readonly OciRuntime _runtime;
     private readonly Bundle _bundle;
     private readonly ManagedProcess _init;
-    private readonly Cgroup? _cgroup;
-    private readonly bool _ownPidNamespace;
-    private readonly OomKills _oom;
     private readonly VerbGate _verbs = new();
     private readonly CancellationTokenSource _abandoned = new();
     private readonly Lock _lock = new();
+
+    // Set once: when there is an init.
+    private Cgroup? _cgroup;
+    private OomKills _oom;
+    private bool _ownPidNamespace;
 
     // Guarded by _lock.
     private readonly Dictionary<int, ManagedProcess> _execs = [];
@@ -55,7 +57,7 @@ internal sealed partial class Container
         _init = init;
         _cgroup = cgroup;
         _oom = new OomKills(cgroup);
-        _ownPidNamespace = ProcFs.Namespace(init.Pid, "pid") is { } theirs && theirs != ProcFs.Namespace(Environment.ProcessId, "pid");
+        _ownPidNamespace = HasOwnPidNamespace(init.Pid);
         Id = id;
     }
 
@@ -79,7 +81,7 @@ internal sealed partial class Container
     /// <summary>Its cgroup, if it has one of its own.</summary>
     internal Cgroup? Cgroup => _cgroup;
 
-    /// <summary>Host pid of the init process.</summary>
+    /// <summary>Host pid of the init process; 0 while it waits to be restored.</summary>
     internal int InitPid => _init.Pid;
 
     /// <summary>Where it is in its life.</summary>
@@ -159,34 +161,6 @@ internal sealed partial class Container
         }
 
         await JournaledAsync(Append(TaskEventType.Update, _init)).ConfigureAwait(false);
-    }
-
-    /// <summary>
-    /// Writes the container to disk through the runtime and CRIU; with <see cref="CheckpointSpec.Exit"/> its processes end with it.
-    /// FailedPrecondition, in the runtime's words, where the kernel or CRIU cannot.
-    /// </summary>
-    internal async Task CheckpointAsync(CheckpointSpec spec, CancellationToken cancellationToken)
-    {
-        using var turn = await _verbs.EnterAsync(exclusive: true, s_turnLimit, cancellationToken).ConfigureAwait(false);
-        Require(InitEvent.Checkpoint);
-        Directory.CreateDirectory(spec.ImagePath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        try
-        {
-            // Not abandoned when init ends: a checkpoint may well end it.
-            await ConcludeAsync(InitEvent.Checkpoint, () => _runtime.RunAsync(RuntimeCommand.Checkpoint(Id, spec), CancellationToken.None)).ConfigureAwait(false);
-        }
-        catch (TaskException e) when (e.Kind is ErrorKind.RuntimeFailed or ErrorKind.InvalidArgument)
-        {
-            throw new TaskException(ErrorKind.Precondition, $"cannot checkpoint container {Id}: {e.Message}", e);
-        }
-
-        Task journaled;
-        lock (_lock)
-        {
-            journaled = _services.Journal.Append(new TaskEvent(TaskEventType.Checkpoint, Id, _init.Pid, true) { Checkpoint = spec.ImagePath });
-        }
-
-        await JournaledAsync(journaled).ConfigureAwait(false);
     }
 
     /// <summary>Freezes every process of the container.</summary>
@@ -287,6 +261,9 @@ internal sealed partial class Container
         }
     }
 
+    private static bool HasOwnPidNamespace(int pid) =>
+        ProcFs.Namespace(pid, "pid") is { } theirs && theirs != ProcFs.Namespace(Environment.ProcessId, "pid");
+
     private ManagedProcess Find(int pid)
     {
         lock (_lock)
@@ -305,11 +282,11 @@ internal sealed partial class Container
         }
     }
 
-    private Task Append(TaskEventType type, ManagedProcess process, ExitRecord? exit = null) =>
+    private Task Append(TaskEventType type, ManagedProcess process, ExitRecord? exit = null, bool appears = false) =>
         _services.Journal.Append(new TaskEvent(type, Id, process.Pid, process.IsInit, exit)
         {
             // Who finds the journal without its shim needs more than a number to find the process.
-            Trace = type is TaskEventType.Create or TaskEventType.ExecAdded ? process.Streams.TraceOf(process.Pid) : null,
+            Trace = appears || type is TaskEventType.Create or TaskEventType.ExecAdded ? process.Streams.TraceOf(process.Pid) : null,
             ExecId = process.ExecId,
         });
 

@@ -39,15 +39,21 @@ internal sealed class History
         {
             case TaskEventType.Create:
                 _processes.Clear();
-                State = InitState.Created;
+                State = what.Pid == 0 ? InitState.Restorable : InitState.Created;
                 Add();
                 break;
             case TaskEventType.ExecAdded:
                 Add();
                 break;
             case TaskEventType.Start:
+                if (what.Init && State == InitState.Restorable)
+                {
+                    // It had no pid before.
+                    _processes.Remove(0);
+                }
+
                 _processes[what.Pid] = (process ?? Unknown()) with { StartedAt = what.Time };
-                State = what.Init && State == InitState.Created ? InitState.Running : State;
+                State = what.Init && State is (InitState.Created or InitState.Restorable) ? InitState.Running : State;
                 break;
             case TaskEventType.Exit:
                 _processes[what.Pid] = (process ?? Unknown()) with { Exit = what.Exit };

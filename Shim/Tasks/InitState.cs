@@ -6,6 +6,9 @@ namespace Shim.Tasks;
 internal enum InitState
 {
     Created,
+
+    /// <summary>Its processes are in a checkpoint, from which its start brings them back. Until then it has none.</summary>
+    Restorable,
     Running,
     Paused,
     Stopped,
@@ -32,7 +35,7 @@ internal static class InitStates
     /// <summary>The state after <paramref name="what"/>, or null when it cannot happen in <paramref name="state"/>.</summary>
     internal static InitState? TryNext(InitState state, InitEvent what) => (state, what) switch
     {
-        (InitState.Created, InitEvent.Start) => InitState.Running,
+        (InitState.Created or InitState.Restorable, InitEvent.Start) => InitState.Running,
         (InitState.Running, InitEvent.Pause) => InitState.Paused,
         (InitState.Paused, InitEvent.Resume) => InitState.Running,
         (InitState.Created or InitState.Running or InitState.Paused, InitEvent.Update or InitEvent.Signal) => state,
@@ -42,7 +45,7 @@ internal static class InitStates
 
         // A late report changes nothing.
         (InitState.Stopped or InitState.Deleted, InitEvent.Exit) => state,
-        (InitState.Stopped, InitEvent.Delete) => InitState.Deleted,
+        (InitState.Stopped or InitState.Restorable, InitEvent.Delete) => InitState.Deleted,
         _ => null,
     };
 
@@ -54,6 +57,7 @@ internal static class InitStates
     internal static string Name(InitState state) => state switch
     {
         InitState.Created => "created and not started",
+        InitState.Restorable => "created and not restored",
         InitState.Running => "running",
         InitState.Paused => "paused",
         InitState.Stopped => "stopped",

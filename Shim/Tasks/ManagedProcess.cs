@@ -11,8 +11,8 @@ internal sealed class ManagedProcess(int pid, bool isInit, ProcessSpec spec, Pro
 {
     private readonly TaskCompletionSource<ExitRecord> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    /// <summary>Host pid. After the end of the process only a name for it.</summary>
-    internal int Pid { get; } = pid;
+    /// <summary>Host pid. After the end of the process only a name for it; 0 for an init that has not been read back from its checkpoint yet.</summary>
+    internal int Pid { get; set; } = pid;
 
     internal bool IsInit { get; } = isInit;
 
@@ -44,6 +44,16 @@ internal sealed class ManagedProcess(int pid, bool isInit, ProcessSpec spec, Pro
     internal Task<ExitRecord> Exited => _exited.Task;
 
     internal void CompleteExit(ExitRecord exit) => _exited.TrySetResult(exit);
+
+    /// <summary>It will never run.</summary>
+    internal void Abandon(Exception reason)
+    {
+        if (_exited.TrySetException(reason))
+        {
+            // Seen, whether anybody waits or not.
+            _ = _exited.Task.Exception;
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

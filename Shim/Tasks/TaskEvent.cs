@@ -37,7 +37,8 @@ internal sealed record TaskEvent(TaskEventType Type, string ContainerId, int Pid
     internal string Checkpoint { get; init; } = "";
 
     /// <summary>
-    /// What a successor of this shim needs to find the process and its streams again, with the event that adds the process. Only in the journal.
+    /// What a successor of this shim needs to find the process and its streams again, with the event that adds the process, or, if it is read back from a
+    /// checkpoint, with that of its start. Only in the journal.
     /// </summary>
     internal ProcessTrace? Trace { get; init; }
 }

@@ -19,6 +19,9 @@ for controller in $(</sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
 
+# What the machine outside need not have.
+[ ! -s "$share/layer" ] || cp -a "$(cat "$share/layer")"/usr/. /usr/
+
 cd /
 # A session of its own, so that a terminal's signals have somewhere to go; this process stays the one that collects orphans.
 setsid bash "$share/command" </dev/null

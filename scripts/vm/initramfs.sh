@@ -1,7 +1,9 @@
-# Sourced by scripts/test-vm.sh: the kernel, and the initramfs that mounts the machine's root for it.
+# Sourced by scripts/test-vm.sh: the kernel, the initramfs that mounts the machine's root for it, and what it has beyond that root.
 
-# What finds the console and the exported directories, in the order in which dependencies are looked up.
+# What finds the console and the exported directories, then what CRIU asks the kernel by. In the order in which dependencies are looked up;
+# crc32c_generic is one of nf_tables that the list of dependencies does not have.
 vm_modules=(virtio_pci 9pnet_virtio 9p overlay)
+vm_modules+=(unix_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag crc32c_generic nf_tables veth tun)
 
 # fetch_kernel DIRECTORY: Debian's kernel package, only unpacked; sets $vm_kernel and $vm_modules_root.
 fetch_kernel() {
@@ -26,6 +28,37 @@ fetch_kernel() {
     fi
     vm_kernel=$1/kernel/boot/vmlinuz-$version
     vm_modules_root=$1/kernel/lib/modules/$version
+}
+
+# fetch_criu DIRECTORY: Debian's CRIU with those of its libraries that this machine has not, only unpacked: tests on this machine expect none, and
+# it would not work here. Sets $vm_criu, the tree to be laid over the machine's root; empty when CRIU is installed.
+fetch_criu() {
+    local missing file
+    vm_criu=
+    ! command -v criu >/dev/null || return 0
+    missing=$(criu_packages)
+    [ -n "$missing" ] || { apt-get update -qq >/dev/null 2>&1 || true; missing=$(criu_packages); }
+    [ -n "$missing" ] || missing=$(cat "$1/criu.stamp" 2>/dev/null || true)
+    [ -n "$missing" ] || fail "apt knows no package criu"
+    if [ "$(cat "$1/criu.stamp" 2>/dev/null)" != "$missing" ]; then
+        say "fetching criu"
+        rm -rf "$1/criu" "$1/criu.stamp"
+        mkdir -p "$1/criu"
+        # shellcheck disable=SC2086  # Several packages, NAME=VERSION each.
+        (cd "$1/criu" && apt-get download -qq -o APT::Sandbox::User=root $missing >../criu.log 2>&1) \
+            || { cat "$1/criu.log" >&2; fail "could not download $missing"; }
+        for file in "$1/criu"/*.deb; do
+            dpkg -x "$file" "$1/criu"
+            rm -f "$file"
+        done
+        echo "$missing" >"$1/criu.stamp"
+    fi
+    vm_criu=$1/criu
+}
+
+# What an installation would install.
+criu_packages() {
+    apt-get install -s --no-install-recommends criu 2>/dev/null | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p'
 }
 
 kernel_package() { apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1; }

@@ -110,7 +110,9 @@ internal static class DeleteAction
                 {
                     words = what switch
                     {
-                        { Type: TaskEventType.Create } => new LastWords(what.Pid, what.Trace?.StartTime ?? 0, null),
+                        // One that is read back from a checkpoint has its pid from its start on.
+                        { Type: TaskEventType.Create } or { Type: TaskEventType.Start, Init: true, Trace: not null } =>
+                            new LastWords(what.Pid, what.Trace?.StartTime ?? 0, null),
                         { Type: TaskEventType.Exit, Init: true } => words with { Exit = what.Exit },
                         _ => words,
                     };

@@ -100,7 +100,7 @@ internal static class Messages
 
     internal static State ToState(InitState state) => state switch
     {
-        InitState.Created => State.Created,
+        InitState.Created or InitState.Restorable => State.Created,
         InitState.Running => State.Running,
         InitState.Paused => State.Paused,
         _ => State.Stopped,
@@ -144,7 +144,7 @@ internal static class Messages
 
     private static V1.Status ToStatus(InitState state) => state switch
     {
-        InitState.Created => V1.Status.Created,
+        InitState.Created or InitState.Restorable => V1.Status.Created,
         InitState.Running => V1.Status.Running,
         InitState.Paused => V1.Status.Paused,
         _ => V1.Status.Stopped,

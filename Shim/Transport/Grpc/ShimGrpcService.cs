@@ -39,7 +39,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         {
             var container = tasks.Container;
             var pid = ToPid(request.Pid);
-            ExitRecord exit;
+            ExitRecord? exit;
             if (pid == 0 || pid == container.InitPid)
             {
                 exit = await container.DeleteAsync(context.CancellationToken).ConfigureAwait(false);
@@ -49,7 +49,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
                 exit = await container.DeleteExecAsync(pid, context.CancellationToken).ConfigureAwait(false);
             }
 
-            return new DeleteResponse { ExitStatus = (uint)exit.Status.Code, Exit = Messages.ToMessage(exit) };
+            return new DeleteResponse { ExitStatus = (uint)(exit?.Status.Code ?? 0), Exit = exit is null ? null : Messages.ToMessage(exit) };
         });
 
     public override Task<ExecResponse> Exec(ExecRequest request, ServerCallContext context) =>

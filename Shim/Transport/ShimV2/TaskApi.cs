@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Containerd;
 using Containerd.TaskApi;
 using Containerd.TaskApi.V2;
@@ -21,9 +20,6 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
 {
     private static readonly Empty s_empty = new();
 
-    // Containers that are to be read back from a checkpoint when they are started.
-    private readonly ConcurrentDictionary<string, PendingRestore> _restores = new(StringComparer.Ordinal);
-
     internal async Task<CreateTaskResponse> CreateAsync(CreateTaskRequest request)
     {
         ContainerId.Check(request.Id);
@@ -41,29 +37,13 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
             Rootfs = [.. request.Rootfs.Select(mount => new Rootfs.MountSpec(mount.Type, mount.Source, mount.Target, [.. mount.Options]))],
             Restore = request.Checkpoint.Length > 0 ? new RestoreSpec(request.Checkpoint, options.CriuWorkPath) : null,
         };
-        if (spec.Restore is null)
-        {
-            return new CreateTaskResponse { Pid = (uint)(await MakeAsync(request, spec, options).ConfigureAwait(false)).InitPid };
-        }
 
-        if (Processes.SearchPath.Find("criu") is null)
-        {
-            throw TaskException.Precondition($"cannot restore container {request.Id} from {request.Checkpoint}: CRIU is not installed");
-        }
-
-        // It has no process before its start: only then the runtime reads it back, running.
-        return tasks.Find(request.Id) is null && _restores.TryAdd(request.Id, new PendingRestore(request, spec, options))
-            ? new CreateTaskResponse()
-            : throw TaskException.AlreadyExists($"this shim already has container {request.Id}");
+        // 0 for one that waits to be restored.
+        return new CreateTaskResponse { Pid = (uint)(await MakeAsync(request, spec, options).ConfigureAwait(false)).InitPid };
     }
 
     internal async Task<StartResponse> StartAsync(StartRequest request, CancellationToken cancellationToken)
     {
-        if (request.ExecId.Length == 0 && _restores.TryGetValue(request.Id, out var pending))
-        {
-            return new StartResponse { Pid = (uint)(await RestoreAsync(pending).ConfigureAwait(false)).InitPid };
-        }
-
         var container = tasks.Get(request.Id);
         if (request.ExecId.Length > 0)
         {
@@ -76,11 +56,6 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
 
     internal async Task<DeleteResponse> DeleteAsync(DeleteRequest request, CancellationToken cancellationToken)
     {
-        if (request.ExecId.Length == 0 && _restores.TryRemove(request.Id, out _))
-        {
-            return new DeleteResponse();
-        }
-
         var container = tasks.Get(request.Id);
         if (request.ExecId.Length > 0)
         {
@@ -95,16 +70,11 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
         }
 
         var exit = await container.DeleteAsync(cancellationToken).ConfigureAwait(false);
-        return new DeleteResponse { Pid = (uint)container.InitPid, ExitStatus = (uint)exit.Status.Code, ExitedAt = TaskMessages.ExitedAt(exit) };
+        return new DeleteResponse { Pid = (uint)container.InitPid, ExitStatus = (uint)(exit?.Status.Code ?? 0), ExitedAt = TaskMessages.ExitedAt(exit) };
     }
 
     internal StateResponse State(StateRequest request)
     {
-        if (request.ExecId.Length == 0 && _restores.TryGetValue(request.Id, out var pending))
-        {
-            return Describe(request, pending.Spec.Bundle, new NamedView(0, InitState.Created, pending.Spec.Streams, null));
-        }
-
         var container = tasks.Get(request.Id);
         return Describe(request, container.BundleDirectory, container.ViewNamed(request.ExecId));
     }
@@ -253,25 +223,6 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
         ExitedAt = TaskMessages.ExitedAt(process.Exit),
     };
 
-    private async Task<Container> RestoreAsync(PendingRestore pending)
-    {
-        if (!_restores.TryRemove(pending.Spec.Id, out _))
-        {
-            throw TaskException.Precondition($"cannot start container {pending.Spec.Id}: it was started before");
-        }
-
-        try
-        {
-            return await MakeAsync(pending.Request, pending.Spec, pending.Options).ConfigureAwait(false);
-        }
-        catch (TaskException e) when (e.Kind is ErrorKind.RuntimeFailed or ErrorKind.InvalidArgument)
-        {
-            // It can be tried again, or deleted.
-            _restores.TryAdd(pending.Spec.Id, pending);
-            throw new TaskException(ErrorKind.Precondition, $"cannot restore container {pending.Spec.Id}: {e.Message}", e);
-        }
-    }
-
     private async Task<Container> MakeAsync(CreateTaskRequest request, CreateSpec spec, RuntimeOptions options)
     {
         var home = homes.Open(spec.Bundle, options);
@@ -287,6 +238,4 @@ internal sealed class TaskApi(TaskService tasks, ContainerHomes homes, EventForw
             throw;
         }
     }
-
-    private sealed record PendingRestore(CreateTaskRequest Request, CreateSpec Spec, RuntimeOptions Options);
 }

@@ -23,7 +23,7 @@ internal static class TaskMessages
 
     internal static Status ToStatus(InitState state) => state switch
     {
-        InitState.Created => Status.Created,
+        InitState.Created or InitState.Restorable => Status.Created,
         InitState.Running => Status.Running,
         InitState.Paused => Status.Paused,
         InitState.Stopped => Status.Stopped,
