@@ -45,13 +45,13 @@ public sealed class OciRuntimeTests
     }
 
     [Test]
-    public async Task Run_Arguments_LogAndRootThenTheVerb()
+    public async Task Run_Arguments_RootAndLogThenTheVerb()
     {
         await RunAsync("delete", "printf '%s\\n' \"$@\" >$here/args", root: "/some/root");
         var arguments = File.ReadAllLines(Path.Combine(_directory, "args"));
-        Assert.That(arguments[0], Is.EqualTo("--log"));
-        Assert.That(arguments[1], Does.Match("^/proc/[0-9]+/fd/[0-9]+$"));
-        Assert.That(arguments[2..], Is.EqualTo(new[] { "--log-format", "json", "--root", "/some/root", "delete", "--force", "c1" }));
+        Assert.That(arguments[..3], Is.EqualTo(new[] { "--root", "/some/root", "--log" }));
+        Assert.That(arguments[3], Does.Match("^/proc/[0-9]+/fd/[0-9]+$"));
+        Assert.That(arguments[4..], Is.EqualTo(new[] { "--log-format", "json", "delete", "--force", "c1" }));
     }
 
     [Test]

@@ -157,13 +157,18 @@ internal sealed class Reaper
         }
     }
 
-    private unsafe PidFd? Claim(int pid, Action<ChildExit> handler)
+    // Still our child, running or zombie? Then an early exit under this number was somebody else's.
+    private static unsafe bool IsChild(int pid)
+    {
+        Libc.SigInfo info;
+        return Libc.WaitId(Libc.P_PID, (uint)pid, &info, Libc.WEXITED | Libc.WNOHANG | Libc.WNOWAIT) == 0;
+    }
+
+    private PidFd? Claim(int pid, Action<ChildExit> handler)
     {
         lock (_lock)
         {
-            // Still our child, running or zombie? Then an early exit under this number was somebody else's.
-            Libc.SigInfo info;
-            if (Libc.WaitId(Libc.P_PID, (uint)pid, &info, Libc.WEXITED | Libc.WNOHANG | Libc.WNOWAIT) == 0)
+            if (IsChild(pid))
             {
                 _early.Remove(pid);
                 _claimed[pid] = handler;
@@ -253,6 +258,15 @@ internal sealed class Reaper
         {
             spare.Dispose();
             return reaper.Claim(pid, handler);
+        }
+
+        /// <summary>Whether the process has been collected already: what /proc says of its pid may be about another one then.</summary>
+        internal bool HasCollected(int pid)
+        {
+            lock (reaper._lock)
+            {
+                return !IsChild(pid) && reaper._early.ContainsKey(pid);
+            }
         }
 
         /// <inheritdoc/>

@@ -73,12 +73,14 @@ internal sealed class OciRuntime
             throw Errno.Exception("fcntl F_SETFL");
         }
 
-        List<string> arguments = [Binary, "--log", PathOf(output), "--log-format", "json"];
+        // In the order of containerd's shim: there are programs around runc that look for the log where that one puts it.
+        List<string> arguments = [Binary];
         if (_root is not null)
         {
             arguments.AddRange(["--root", _root]);
         }
 
+        arguments.AddRange(["--log", PathOf(output), "--log-format", "json"]);
         if (_systemdCgroup)
         {
             arguments.Add("--systemd-cgroup");

@@ -163,7 +163,7 @@ internal sealed partial class Container
         _init.Streams.UnwatchStdin();
         try
         {
-            pid = await RunAsync(_services, _runtime, _init.Streams, anticipation, (pidFile, consoleSocket) => RuntimeCommand.Restore(
+            pid = await RunAsync(_services, _runtime, _init.Streams, anticipation, InitPidFile(_services), (pidFile, consoleSocket) => RuntimeCommand.Restore(
                 Id, directory, pidFile, consoleSocket, noPivot, Stdio(_init.Streams), spec.ImagePath, notes, work.Directory, OciRuntime.PathOf(config))).ConfigureAwait(false);
         }
         catch (TaskException e) when (e.Kind is ErrorKind.RuntimeFailed or ErrorKind.InvalidArgument)
@@ -175,7 +175,7 @@ internal sealed partial class Container
             _init.Streams.WatchStdin();
         }
 
-        var cgroup = Cgroup.Of(pid);
+        var (cgroup, _) = LookAt(pid, anticipation);
         Task journaled;
         lock (_lock)
         {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Containerd;
 using Shim.Cgroups;
+using Shim.Interop;
 using Shim.Processes;
 using Shim.Rootfs;
 using Shim.Runtime;
@@ -35,6 +36,9 @@ internal sealed record CreateSpec(string Id, string Bundle, string Runtime, bool
 /// <content>How a container comes into being and begins to run.</content>
 internal sealed partial class Container
 {
+    // The name that containerd's shim has for it, in the bundle as there: programs around the runtime read it before they return.
+    private const string InitPidName = "init.pid";
+
     private static readonly TimeSpan s_execveLimit = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_consoleLimit = TimeSpan.FromSeconds(30);
 
@@ -74,14 +78,15 @@ internal sealed partial class Container
             }
 
             using var anticipation = services.Reaper.Anticipate();
-            var pid = await RunAsync(services, runtime, streams, anticipation, (pidFile, consoleSocket) =>
+            var pid = await RunAsync(services, runtime, streams, anticipation, InitPidFile(services), (pidFile, consoleSocket) =>
                 RuntimeCommand.Create(spec.Id, directory, pidFile, consoleSocket, spec.NoPivot, Stdio(streams), spec.NoNewKeyring)).ConfigureAwait(false);
             var init = new ManagedProcess(pid, true, bundle.Process with { Terminal = terminal }, streams);
-            var container = new Container(services, runtime, spec.Id, bundle, init, Cgroup.Of(pid))
+            var (cgroup, arguments) = LookAt(pid, anticipation);
+            var container = new Container(services, runtime, spec.Id, bundle, init, cgroup)
             {
                 StreamOwner = spec.StreamOwner,
                 HasRootfs = spec.Rootfs.Count > 0,
-                WaitingInit = ProcFs.Arguments(pid),
+                WaitingInit = arguments,
                 ExecBeforeStart = spec.ExecBeforeStart,
             };
             var journaled = container.Append(TaskEventType.Create, init);
@@ -208,10 +213,12 @@ internal sealed partial class Container
         OciRuntime runtime,
         ProcessStreams streams,
         Reaper.Anticipation anticipation,
+        string pidFile,
         Func<string, string?, RuntimeCommand> command,
         CancellationToken abort = default)
     {
-        var pidFile = services.NewFile("pid");
+        // One that a shim before us has left would name a process of then.
+        File.Delete(pidFile);
         try
         {
             if (streams.HasTerminal)
@@ -258,12 +265,21 @@ internal sealed partial class Container
         }
     }
 
+    /// <summary>Where init is and what it is called with; nothing when it was collected already, for its pid may be another's by now.</summary>
+    private static (Cgroup? Cgroup, string[] Arguments) LookAt(int pid, Reaper.Anticipation anticipation)
+    {
+        var (cgroup, arguments) = (Cgroup.Of(pid), ProcFs.Arguments(pid));
+        return anticipation.HasCollected(pid) ? (null, []) : (cgroup, arguments);
+    }
+
+    private static string InitPidFile(ShimServices services) => Path.Combine(services.StateDirectory, InitPidName);
+
     private static string RootfsOf(Bundle bundle) => Path.Combine(bundle.Directory, "rootfs");
 
     private static RuntimeStdio Stdio(ProcessStreams streams) => new(streams.ChildStdin, streams.ChildStdout, streams.ChildStderr);
 
     private static int? ReadPid(string pidFile) =>
-        File.Exists(pidFile) && int.TryParse(File.ReadAllText(pidFile), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid > 0 ? pid : null;
+        int.TryParse(Fd.ReadText(pidFile), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && pid > 0 ? pid : null;
 
     /// <summary>Removes what a failed creation left. Best effort: the caller is told of the failure itself.</summary>
     private static async Task RemoveFailedAsync(ShimServices services, OciRuntime runtime, string id, IReadOnlyList<string> footprint)

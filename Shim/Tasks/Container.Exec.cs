@@ -86,7 +86,7 @@ internal sealed partial class Container
             using var processFile = Interop.Fd.Memory("process.json");
             RandomAccess.Write(processFile, json, 0);
             using var anticipation = _services.Reaper.Anticipate();
-            var pid = await RunAsync(_services, _runtime, streams, anticipation, (pidFile, consoleSocket) =>
+            var pid = await RunAsync(_services, _runtime, streams, anticipation, _services.NewFile("pid"), (pidFile, consoleSocket) =>
                 RuntimeCommand.Exec(Id, OciRuntime.PathOf(processFile), pidFile, consoleSocket, Stdio(streams)), _abandoned.Token).ConfigureAwait(false);
             await ExecutedAsync(pid).ConfigureAwait(false);
             var process = new ManagedProcess(pid, false, description, streams) { StartedAt = DateTimeOffset.UtcNow, ExecId = named?.Id ?? "" };

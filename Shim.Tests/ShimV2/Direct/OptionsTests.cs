@@ -26,6 +26,17 @@ public sealed class OptionsTests
     }
 
     [Test]
+    public async Task LogAndPidFile_AreWhereProgramsAroundRuncLookForThem()
+    {
+        using var runtime = new FakeRuntime();
+        await using var test = new ShimV2Fixture();
+        await using var task = await test.RunAsync("exit 0", options: new Options { BinaryName = runtime.Path });
+        _ = await task.Shim.WaitAsync(task.Id);
+        var create = runtime.Calls.Single(call => call.StartsWith("create ", StringComparison.Ordinal));
+        Assert.That(create, Does.Match("--root [^ ]+ --log [^ ]+ ").And.Match(" --bundle (?<bundle>[^ ]+) --pid-file \\k<bundle>/init\\.pid "));
+    }
+
+    [Test]
     public async Task SystemdCgroup_ReachesEveryCall_EvenIfTheMachineHasNoSystemd()
     {
         using var runtime = new FakeRuntime();
