@@ -11,17 +11,7 @@ namespace Shim.Cgroups;
 internal static class CgroupFile
 {
     /// <summary>The whole text, or null when the file (or its cgroup) isn't there or can't be read.</summary>
-    internal static string? Read(string directory, string name)
-    {
-        try
-        {
-            return File.ReadAllText(Path.Combine(directory, name), Encoding.UTF8);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
+    internal static string? Read(string directory, string name) => Fd.ReadText(Path.Combine(directory, name));
 
     /// <summary>A file that holds one number; 0 for "max", for a limit that is none, and for a missing file.</summary>
     internal static ulong Number(string directory, string name) => Number(Read(directory, name).AsSpan().Trim());

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Shim.Interop;
 
 namespace Shim.Processes;
 
@@ -103,17 +104,7 @@ internal static class ProcFs
     internal static string? Namespace(int pid, string kind) => Link($"/proc/{pid}/ns/{kind}");
 
     /// <summary>A whole small file of /proc, or null when it (or its process) is not there.</summary>
-    internal static string? Read(string path)
-    {
-        try
-        {
-            return File.ReadAllText(path, Encoding.UTF8);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
+    internal static string? Read(string path) => Fd.ReadText(path);
 
     private static string[]? StatFields(int pid)
     {

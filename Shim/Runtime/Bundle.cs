@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Containerd;
 using Shim.Interop;
 
@@ -19,15 +18,16 @@ internal sealed class Bundle
     private readonly IdRange[] _users;
     private readonly IdRange[] _groups;
 
-    private Bundle(string directory, byte[] process, ProcessSpec spec, JsonNode? linux)
+    private Bundle(string directory, JsonElement config, JsonElement process)
     {
-        _users = Ranges(linux?["uidMappings"]);
-        _groups = Ranges(linux?["gidMappings"]);
+        var linux = ProcessJson.Member(config, "linux");
+        _users = Ranges(ProcessJson.Member(linux, "uidMappings"));
+        _groups = Ranges(ProcessJson.Member(linux, "gidMappings"));
+        _process = ProcessJson.Write(process.WriteTo);
         Directory = directory;
-        LimitsMemory = Limits(linux?["resources"]);
-        CgroupsPath = linux?["cgroupsPath"]?.GetValue<string>();
-        Process = spec;
-        _process = process;
+        LimitsMemory = Limits(ProcessJson.Member(linux, "resources"));
+        CgroupsPath = ProcessJson.Member(linux, "cgroupsPath")?.GetString();
+        Process = ProcessJson.Describe(process, cause => Broken(directory, cause));
     }
 
     /// <summary>Absolute path of the bundle.</summary>
@@ -43,52 +43,48 @@ internal sealed class Bundle
     internal ProcessSpec Process { get; }
 
     /// <summary>Reads the bundle. InvalidArgument names what is wrong with it, NotFound when it is not there.</summary>
-    internal static Bundle Load(string directory)
-    {
-        var config = ReadConfig(directory);
-        return Guard(directory, () => config["process"] is JsonObject process
-            ? new Bundle(directory, JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(directory, process), config["linux"])
-            : throw Broken(directory, "it has no process"));
-    }
+    internal static Bundle Load(string directory) => Read(directory, config => new Bundle(directory, config, ProcessOf(directory, config)));
 
     /// <summary>
     /// Writes a bundle next to the original one that differs only in whether its process has a terminal, and returns its directory:
     /// the caller of Create decides that, the original belongs to somebody else, and the runtime knows no option for it.
     /// </summary>
-    internal static string WriteWithTerminal(string directory, string copy, bool terminal)
+    internal static string WriteWithTerminal(string directory, string copy, bool terminal) => Read(directory, config =>
     {
-        var config = ReadConfig(directory);
-        return Guard(directory, () =>
+        var process = ProcessOf(directory, config);
+        var json = ProcessJson.Write(json =>
         {
-            config["process"]!.AsObject()["terminal"] = terminal;
-            if (config["root"] is JsonObject root && root["path"]?.GetValue<string>() is { } path)
+            json.WriteStartObject();
+            foreach (var member in config.EnumerateObject().Where(member => !member.NameEquals("process"u8) && !member.NameEquals("root"u8)))
             {
-                root["path"] = Path.GetFullPath(path, directory);
+                member.WriteTo(json);
             }
 
-            System.IO.Directory.CreateDirectory(copy, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            File.WriteAllBytes(Path.Combine(copy, "config.json"), JsonSerializer.SerializeToUtf8Bytes(config, BundleJson.Default.JsonObject));
-            return copy;
+            json.WritePropertyName("process"u8);
+            ProcessJson.WriteWithTerminal(json, process, terminal);
+            WriteRoot(json, directory, config);
+            json.WriteEndObject();
         });
-    }
+        System.IO.Directory.CreateDirectory(copy, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        File.WriteAllBytes(Path.Combine(copy, "config.json"), json);
+        return copy;
+    });
 
     /// <summary>`linux.resources` of a bundle's config.json, for the runtime's update; and whether they limit memory.</summary>
-    internal static (byte[] Json, bool LimitsMemory) ReadResources(string directory)
-    {
-        var config = ReadConfig(directory);
-        return Guard(directory, () => config["linux"] is JsonObject linux && linux["resources"] is JsonObject resources
-            ? (JsonSerializer.SerializeToUtf8Bytes(resources, BundleJson.Default.JsonObject), Limits(resources))
+    internal static (byte[] Json, bool LimitsMemory) ReadResources(string directory) => Read(directory, config =>
+        ProcessJson.Member(ProcessJson.Member(config, "linux"), "resources") is { ValueKind: JsonValueKind.Object } resources
+            ? (ProcessJson.Write(resources.WriteTo), Limits(resources))
             : throw Broken(directory, "it has no linux.resources"));
-    }
 
     /// <summary>Whether an OCI `linux.resources` object limits memory. InvalidArgument when it is none.</summary>
     internal static bool LimitsMemoryOf(ReadOnlyMemory<byte> resources)
     {
         try
         {
-            return Limits(JsonNode.Parse(resources.Span) as JsonObject ?? throw new FormatException("it is not a JSON object"));
+            using var document = ProcessJson.Parse(resources);
+            return Limits(document.RootElement);
         }
-        catch (Exception e) when (e is InvalidOperationException or FormatException or ArgumentException or JsonException)
+        catch (Exception e) when (IsOfContent(e))
         {
             throw TaskException.Invalid($"cannot use the resources: {e.Message}", e);
         }
@@ -101,135 +97,99 @@ internal sealed class Bundle
     internal (uint User, uint Group)? HostIdentity(uint uid, uint gid) =>
         Map(_users, uid) is { } user && Map(_groups, gid) is { } group ? (user, group) : null;
 
-    private static uint? Map(IdRange[] ranges, uint id) =>
-        ranges.Where(range => id >= range.Container && id - range.Container < range.Count).Select(range => (uint?)(range.Host + (id - range.Container))).FirstOrDefault();
-
-    private static IdRange[] Ranges(JsonNode? mappings) => [.. mappings?.AsArray().OfType<JsonObject>().Select(mapping => new IdRange(
-        mapping["containerID"]?.GetValue<uint>() ?? 0, mapping["hostID"]?.GetValue<uint>() ?? 0, mapping["size"]?.GetValue<uint>() ?? 0)) ?? []];
-
-    private static bool Limits(JsonNode? resources) => resources?["memory"]?["limit"] is JsonValue limit && limit.TryGetValue<long>(out var bytes) && bytes > 0;
-
-    /// <summary>
-    /// The process.json for an exec, and what it says. The bundle's process is the template; its oom score, labels, limits and
-    /// capabilities hold for an exec too unless the caller names his own.
-    /// </summary>
-    internal (byte[] Json, ProcessSpec Spec) ForExec(ExecSpec exec)
+    private static uint? Map(IdRange[] ranges, uint id)
     {
-        if (exec.Process is { } whole)
+        foreach (var range in ranges)
         {
-            return Complete(exec, whole);
-        }
-
-        var process = JsonNode.Parse(_process)!.AsObject();
-        process["terminal"] = exec.Terminal;
-
-        // A size in the template is the size of init's terminal.
-        process.Remove("consoleSize");
-        if (exec is { Terminal: true, ConsoleSize: { } size })
-        {
-            process["consoleSize"] = new JsonObject { ["width"] = (uint)size.Columns, ["height"] = (uint)size.Rows };
-        }
-
-        if (exec.Args.Count > 0)
-        {
-            process["args"] = Strings(exec.Args);
-            process.Remove("commandLine");
-        }
-
-        if (exec.Env.Count > 0)
-        {
-            process["env"] = Strings([.. Process.Env, .. exec.Env]);
-        }
-
-        if (exec.Cwd.Length > 0)
-        {
-            process["cwd"] = exec.Cwd;
-        }
-
-        if (exec.User is { } user)
-        {
-            var node = new JsonObject { ["uid"] = user.Uid, ["gid"] = user.Gid };
-            if (user.AdditionalGids.Count > 0)
+            if (id >= range.Container && id - range.Container < range.Count)
             {
-                node["additionalGids"] = new JsonArray([.. user.AdditionalGids.Select(gid => (JsonNode)gid)]);
+                return range.Host + (id - range.Container);
             }
-
-            process["user"] = node;
         }
 
-        if (exec.Capabilities.Count > 0)
-        {
-            process["capabilities"] = new JsonObject
-            {
-                ["bounding"] = Strings(exec.Capabilities),
-                ["effective"] = Strings(exec.Capabilities),
-                ["permitted"] = Strings(exec.Capabilities),
-                ["inheritable"] = Strings(exec.Capabilities),
-            };
-        }
-
-        if (exec.Rlimits.Count > 0)
-        {
-            process["rlimits"] = new JsonArray([.. exec.Rlimits.Select(limit =>
-                (JsonNode)new JsonObject { ["type"] = limit.Type, ["hard"] = limit.Hard, ["soft"] = limit.Soft })]);
-        }
-
-        if (exec.NoNewPrivileges)
-        {
-            process["noNewPrivileges"] = true;
-        }
-
-        if (exec.SelinuxLabel.Length > 0)
-        {
-            process["selinuxLabel"] = exec.SelinuxLabel;
-        }
-
-        if (exec.ApparmorProfile.Length > 0)
-        {
-            process["apparmorProfile"] = exec.ApparmorProfile;
-        }
-
-        return (JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(Directory, process));
+        return null;
     }
 
-    private (byte[] Json, ProcessSpec Spec) Complete(ExecSpec exec, ReadOnlyMemory<byte> whole)
+    private static IdRange[] Ranges(JsonElement? mappings) => mappings is { } there
+        ? [.. there.EnumerateArray().Select(mapping => new IdRange(
+            ProcessJson.Number(mapping, "containerID"), ProcessJson.Number(mapping, "hostID"), ProcessJson.Number(mapping, "size")))]
+        : [];
+
+    private static bool Limits(JsonElement? resources) =>
+        ProcessJson.Member(ProcessJson.Member(resources, "memory"), "limit") is { ValueKind: JsonValueKind.Number } limit && limit.TryGetInt64(out var bytes) && bytes > 0;
+
+    /// <summary>The process.json for an exec, and what it says. InvalidArgument names what is wrong with a description of the caller's.</summary>
+    internal (byte[] Json, ProcessSpec Spec) ForExec(ExecSpec exec)
     {
         try
         {
-            var process = JsonNode.Parse(whole.Span) as JsonObject ?? throw new FormatException("it is not a JSON object");
-            process["terminal"] = exec.Terminal;
-            return (JsonSerializer.SerializeToUtf8Bytes(process, BundleJson.Default.JsonObject), Describe(Directory, process));
+            using var given = ProcessJson.Parse(exec.Process ?? _process);
+            var json = ProcessJson.Write(json =>
+            {
+                if (exec.Process is null)
+                {
+                    ProcessJson.WriteExec(json, given.RootElement, exec);
+                }
+                else
+                {
+                    ProcessJson.WriteWithTerminal(json, given.RootElement, exec.Terminal);
+                }
+            });
+            using var written = ProcessJson.Parse(json);
+            return (json, ProcessJson.Describe(written.RootElement, cause => Broken(Directory, cause)));
         }
-        catch (Exception e) when (e is InvalidOperationException or FormatException or OverflowException or ArgumentException or JsonException)
+        catch (Exception e) when (IsOfContent(e))
         {
             throw TaskException.Invalid($"cannot use the description of the process: {e.Message}", e);
         }
     }
 
-    private static JsonArray Strings(IEnumerable<string> texts) => new([.. texts.Select(text => (JsonNode?)JsonValue.Create(text))]);
-
-    private static ProcessSpec Describe(string directory, JsonObject process)
+    private static void WriteRoot(Utf8JsonWriter json, string directory, JsonElement config)
     {
-        var args = Texts(process["args"]);
-        if (args.Length == 0)
+        if (ProcessJson.Member(config, "root") is not { } root)
         {
-            throw Broken(directory, "process.args is empty");
+            return;
         }
 
-        var user = process["user"] as JsonObject;
-        return new ProcessSpec(
-            args,
-            Texts(process["env"]),
-            process["cwd"]?.GetValue<string>() is { Length: > 0 } cwd ? cwd : "/",
-            user?["uid"]?.GetValue<uint>() ?? 0,
-            user?["gid"]?.GetValue<uint>() ?? 0,
-            [.. user?["additionalGids"]?.AsArray().Select(gid => gid?.GetValue<uint>() ?? throw new FormatException("process.user.additionalGids contains null")) ?? []],
-            process["terminal"]?.GetValue<bool>() ?? false);
+        json.WritePropertyName("root"u8);
+        if (ProcessJson.Member(root, "path")?.GetString() is not { } path)
+        {
+            root.WriteTo(json);
+            return;
+        }
+
+        json.WriteStartObject();
+        foreach (var member in root.EnumerateObject().Where(member => !member.NameEquals("path"u8)))
+        {
+            member.WriteTo(json);
+        }
+
+        json.WriteString("path"u8, Path.GetFullPath(path, directory));
+        json.WriteEndObject();
     }
 
-    private static string[] Texts(JsonNode? array) => [.. array?.AsArray().Select(item => item?.GetValue<string>() ?? "") ?? []];
+    private static JsonElement ProcessOf(string directory, JsonElement config) =>
+        ProcessJson.Member(config, "process") is { ValueKind: JsonValueKind.Object } process ? process : throw Broken(directory, "it has no process");
 
-    private static JsonObject ReadConfig(string directory)
+    /// <summary>What <paramref name="read"/> makes of config.json. InvalidArgument names what is wrong with it, NotFound when it is not there.</summary>
+    private static T Read<T>(string directory, Func<JsonElement, T> read)
+    {
+        var bytes = ReadConfig(directory);
+        try
+        {
+            using var config = ProcessJson.Parse(bytes);
+            return read(config.RootElement);
+        }
+        catch (Exception e) when (IsOfContent(e))
+        {
+            throw Broken(directory, e.Message, e);
+        }
+    }
+
+    // A field that is there and has another type than the OCI specification says, or that is there twice; or no JSON at all.
+    private static bool IsOfContent(Exception e) => e is InvalidOperationException or FormatException or OverflowException or ArgumentException or JsonException;
+
+    private static byte[] ReadConfig(string directory)
     {
         if (!Path.IsPathFullyQualified(directory) || directory.Contains('\0'))
         {
@@ -255,32 +215,15 @@ internal sealed class Bundle
                 throw Broken(directory, $"it has {file.Length} bytes, more than {MaxConfigBytes}");
             }
 
-            return JsonNode.Parse(File.ReadAllBytes(path)) as JsonObject ?? throw Broken(directory, "it is not a JSON object");
+            return File.ReadAllBytes(path);
         }
         catch (FileNotFoundException)
         {
             throw TaskException.NotFound($"the bundle {directory} has no config.json");
         }
-        catch (JsonException e)
-        {
-            throw Broken(directory, e.Message, e);
-        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw ErrorKinds.OfMachine(e) is { } kind ? new TaskException(kind, $"read {path}: {e.Message}", e) : Broken(directory, e.Message, e);
-        }
-    }
-
-    // A field that is there and has another type than the OCI specification says, or that is there twice (ArgumentException).
-    private static T Guard<T>(string directory, Func<T> read)
-    {
-        try
-        {
-            return read();
-        }
-        catch (Exception e) when (e is InvalidOperationException or FormatException or OverflowException or ArgumentException or JsonException)
-        {
-            throw Broken(directory, e.Message, e);
         }
     }
 

@@ -147,9 +147,11 @@ internal sealed partial class Container
         List<Task> draining;
         lock (_lock)
         {
-            draining = [.. _execs.Values.Append(_init).Select(process => process.Streams.DrainAsync(_services.DrainLimit, CancellationToken.None))];
+            draining = [.. _execs.Values.Select(Drain), Drain(_init)];
         }
 
         await Task.WhenAll(draining).ConfigureAwait(false);
+
+        Task Drain(ManagedProcess process) => process.Streams.DrainAsync(_services.DrainLimit, CancellationToken.None);
     }
 }

@@ -16,6 +16,19 @@ namespace Shim.Tasks;
 /// </example>
 internal static class TaskEventJson
 {
+    // By their values. Enum.ToString and Enum.Parse read the names by reflection, whose tables would stay in every shim.
+    private static readonly string[] s_types =
+    [
+        nameof(TaskEventType.Create), nameof(TaskEventType.ExecAdded), nameof(TaskEventType.Start), nameof(TaskEventType.Exit), nameof(TaskEventType.Oom),
+        nameof(TaskEventType.Pause), nameof(TaskEventType.Resume), nameof(TaskEventType.Update), nameof(TaskEventType.Checkpoint), nameof(TaskEventType.Delete),
+    ];
+
+    private static readonly string[] s_reasons =
+    [
+        nameof(ExitReason.Exited), nameof(ExitReason.Signaled), nameof(ExitReason.OomKilled), nameof(ExitReason.RuntimeError), nameof(ExitReason.ShimLost),
+        nameof(ExitReason.Unknown),
+    ];
+
     /// <summary>The event as one line without a line feed.</summary>
     internal static ReadOnlyMemory<byte> Write(TaskEvent e)
     {
@@ -25,7 +38,7 @@ internal static class TaskEventJson
             json.WriteStartObject();
             json.WriteNumber("seq"u8, e.Sequence);
             json.WriteString("time"u8, e.Time);
-            json.WriteString("type"u8, e.Type.ToString());
+            json.WriteString("type"u8, s_types[(int)e.Type]);
             json.WriteString("id"u8, e.ContainerId);
             json.WriteNumber("pid"u8, e.Pid);
             json.WriteBoolean("init"u8, e.Init);
@@ -37,7 +50,7 @@ internal static class TaskEventJson
                 json.WriteNumber("status"u8, exit.Status.Code);
                 json.WriteNumber("signal"u8, exit.Status.Signal);
                 json.WriteBoolean("core"u8, exit.Status.CoreDumped);
-                json.WriteString("reason"u8, exit.Reason.ToString());
+                json.WriteString("reason"u8, s_reasons[(int)exit.Reason]);
                 json.WriteString("message"u8, exit.Message);
                 json.WriteString("time"u8, exit.Time);
                 json.WriteNumber("utime"u8, exit.Usage.UserMicroseconds);
@@ -91,7 +104,7 @@ internal static class TaskEventJson
             using var document = JsonDocument.Parse(line);
             var root = document.RootElement;
             return new TaskEvent(
-                Name<TaskEventType>(root.GetProperty("type"u8)),
+                (TaskEventType)IndexOf(s_types, root.GetProperty("type"u8)),
                 root.GetProperty("id"u8).GetString() ?? throw new FormatException("id is null"),
                 root.GetProperty("pid"u8).GetInt32(),
                 root.GetProperty("init"u8).GetBoolean(),
@@ -127,16 +140,15 @@ internal static class TaskEventJson
     private static string Text(JsonElement parent, ReadOnlySpan<byte> name) =>
         parent.GetProperty(name).GetString() ?? throw new FormatException("a text is null");
 
-    // Enum.Parse alone would take numbers and lists too.
-    private static T Name<T>(JsonElement name)
-        where T : struct, Enum =>
-        Enum.TryParse<T>(name.GetString(), out var value) && Enum.GetName(value) is { } exact && name.ValueEquals(exact)
-            ? value
-            : throw new FormatException($"{name} is no {typeof(T).Name}");
+    private static int IndexOf(string[] names, JsonElement name)
+    {
+        var index = Array.IndexOf(names, name.GetString());
+        return index >= 0 ? index : throw new FormatException($"{name} is none of {string.Join(", ", names)}");
+    }
 
     private static ExitRecord ReadExit(JsonElement exit) => new(
         new ExitStatus(exit.GetProperty("status"u8).GetInt32(), exit.GetProperty("signal"u8).GetInt32(), exit.GetProperty("core"u8).GetBoolean()),
-        Name<ExitReason>(exit.GetProperty("reason"u8)),
+        (ExitReason)IndexOf(s_reasons, exit.GetProperty("reason"u8)),
         exit.GetProperty("message"u8).GetString() ?? "",
         exit.GetProperty("time"u8).GetDateTimeOffset(),
         new ResourceUse(exit.GetProperty("utime"u8).GetUInt64(), exit.GetProperty("stime"u8).GetUInt64(), exit.GetProperty("maxrss"u8).GetUInt64()));
