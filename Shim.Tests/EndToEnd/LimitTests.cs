@@ -88,6 +88,13 @@ public sealed class LimitTests : SupervisorTests
     {
         Machine.Require(Directory.Exists("/sys/fs/cgroup/pids"), "needs the pids controller of cgroup v1");
         await using var shim = await ShimCalls.StartWithContainerAsync();
+
+        // .NET's thread pool ends the process when it cannot make a thread that it wants: the shim has those of a moment's work first.
+        for (var i = 0; i < 5; i++)
+        {
+            await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => shim.Client.DumpAsync(new DumpRequest()).ResponseAsync));
+        }
+
         var cgroup = $"/sys/fs/cgroup/pids/{TestRun.CgroupPrefix}-limit";
         var parent = $"/sys/fs/cgroup/pids{File.ReadLines($"/proc/{shim.ProcessId}/cgroup").First(line => line.Contains(":pids:", StringComparison.Ordinal)).Split(':')[2]}";
         Directory.CreateDirectory(cgroup);
@@ -98,7 +105,7 @@ public sealed class LimitTests : SupervisorTests
             for (var i = 0; i < 3; i++)
             {
                 var outcome = await Refusal.OutcomeAsync(shim.Client.ExecAsync(ShimCalls.Shell("true")));
-                Assert.That(outcome.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted), outcome.Detail);
+                Assert.That(outcome.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted), $"{outcome.Detail}\n{shim.Log}");
                 Assert.That(outcome.Detail, Does.Contain("temporarily unavailable"));
             }
 

@@ -20,7 +20,7 @@ public sealed class AbiTests
 
     private static readonly string[] s_headers =
     [
-        "errno.h", "fcntl.h", "poll.h", "sched.h", "signal.h", "spawn.h", "stddef.h", "stdio.h", "stdlib.h", "termios.h", "unistd.h",
+        "errno.h", "fcntl.h", "malloc.h", "poll.h", "sched.h", "signal.h", "spawn.h", "stddef.h", "stdio.h", "stdlib.h", "termios.h", "unistd.h",
         "linux/magic.h", "linux/openat2.h", "sys/epoll.h", "sys/eventfd.h", "sys/file.h", "sys/inotify.h", "sys/ioctl.h", "sys/mman.h", "sys/mount.h",
         "sys/prctl.h", "sys/resource.h", "sys/socket.h", "sys/stat.h", "sys/statfs.h", "sys/syscall.h", "sys/types.h", "sys/uio.h",
         "sys/un.h", "sys/vfs.h", "sys/wait.h",

@@ -35,4 +35,9 @@ public static class ProcessCost
     public static long Memory(int pid) => 1024 * long.Parse(
         File.ReadLines($"/proc/{pid}/status").First(line => line.StartsWith("RssAnon:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2],
         CultureInfo.InvariantCulture);
+
+    /// <summary>Memory that it alone has written to, in bytes: what one more of its kind costs the machine.</summary>
+    public static long PrivateDirty(int pid) => 1024 * long.Parse(
+        File.ReadLines($"/proc/{pid}/smaps_rollup").First(line => line.StartsWith("Private_Dirty:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2],
+        CultureInfo.InvariantCulture);
 }

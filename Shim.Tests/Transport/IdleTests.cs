@@ -19,6 +19,7 @@ public sealed class IdleTests
     private ShimFixture _busy = null!;
     private AsyncServerStreamingCall<Event> _events = null!;
     private (List<string> Empty, List<string> Busy) _threads;
+    private (long Empty, long Busy) _memory;
 
     [OneTimeSetUp]
     public async Task StartAndLetThemCalmDown()
@@ -40,6 +41,7 @@ public sealed class IdleTests
 
         // Here, because a call of one of the tests wakes up more.
         _threads = (Threads(_empty), Threads(_busy));
+        _memory = (ProcessCost.PrivateDirty(_empty.ProcessId), ProcessCost.PrivateDirty(_busy.ProcessId));
     }
 
     [OneTimeTearDown]
@@ -81,6 +83,16 @@ public sealed class IdleTests
         // The reaper, and the .NET runtime's finalizer, socket loop, timer, signal handler and gate of the thread pool.
         Assert.That(_threads.Empty, Has.Count.LessThanOrEqualTo(6));
         Assert.That(_threads.Busy, Has.Count.LessThanOrEqualTo(6));
+    }
+
+    [Test]
+    public void Idle_Memory_HasNothingOfReflectionOrALargerServer()
+    {
+        TestContext.Out.WriteLine($"private dirty: {_memory.Empty / 1024} and {_memory.Busy / 1024} KB");
+
+        // About 600 and 700 KB. A type that is built at run time, the name of an enum value, or a package with many types costs 100 KB and more, each.
+        Assert.That(_memory.Empty, Is.LessThan(800 * 1024));
+        Assert.That(_memory.Busy, Is.LessThan(850 * 1024));
     }
 
     [Test]

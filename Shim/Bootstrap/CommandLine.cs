@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Reflection;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
@@ -38,10 +37,6 @@ internal static class CommandLine
 
         """;
 
-    /// <summary>The version of this build.</summary>
-    internal static string Version =>
-        typeof(CommandLine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
-
     /// <summary>Does what the arguments say and returns the exit code; serving never returns.</summary>
     internal static int Run(IReadOnlyList<string> args)
     {
@@ -53,7 +48,7 @@ internal static class CommandLine
 
         if (args is ["--version" or "version"])
         {
-            Print(1, $"shim {Version}\n");
+            Print(1, $"shim {Build.Version}\n");
             return 0;
         }
 

@@ -27,7 +27,7 @@ internal static class ContainerdCommandLine
             var protocol = name.Contains(GrpcMark, StringComparison.Ordinal) ? "grpc" : "ttrpc";
             if (arguments.Version)
             {
-                CommandLine.Print(1, $"{name}:\n  Version:  {CommandLine.Version}\n");
+                CommandLine.Print(1, $"{name}:\n  Version:  {Build.Version}\n");
                 return 0;
             }
 

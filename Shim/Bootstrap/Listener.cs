@@ -12,17 +12,10 @@ internal sealed class Listener
     // Octal 177: a socket is made with mode 777, and the owner needs no more than to read and write.
     private const uint OwnerOnly = 0x7F;
 
-    private readonly Socket? _bound;
+    private Listener(Socket socket, string? path) => (Socket, Path) = (socket, path);
 
-    private Listener(int descriptor, string? path, Socket? bound)
-    {
-        Descriptor = (ulong)descriptor;
-        Path = path;
-        _bound = bound;
-    }
-
-    /// <summary>For the server, which owns it from now on.</summary>
-    internal ulong Descriptor { get; }
+    /// <summary>Listens. It is never disposed of: .NET would remove the name with it, which may be a successor's by then.</summary>
+    internal Socket Socket { get; }
 
     /// <summary>What was bound here; null for an inherited socket, which is its owner's to remove.</summary>
     internal string? Path { get; }
@@ -33,7 +26,7 @@ internal sealed class Listener
         {
             // No child may inherit it in turn.
             return Libc.Fcntl(inherited, Libc.F_SETFD, Libc.FD_CLOEXEC) == 0
-                ? new Listener(inherited, null, null)
+                ? new Listener(new Socket(new SafeSocketHandle(inherited, ownsHandle: true)), null)
                 : throw new FormatException($"--listen-fd {inherited}: there is no such descriptor");
         }
 
@@ -56,13 +49,12 @@ internal sealed class Listener
         }
 
         socket.Listen(Backlog);
-        return new Listener((int)socket.SafeHandle.DangerousGetHandle(), path, socket);
+        return new Listener(socket, path);
     }
 
     /// <summary>Removes the socket file that was bound here.</summary>
     internal void Remove()
     {
-        GC.KeepAlive(_bound);
         if (Path is not null)
         {
             File.Delete(Path);

@@ -1,21 +1,20 @@
 using System.Runtime.InteropServices;
 using Containerd.Shim.V1;
 using Google.Protobuf.WellKnownTypes;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
+using Shim.Transport;
 using Shim.Transport.Grpc;
+using Shim.Transport.Http2;
 
 namespace Shim.Bootstrap;
 
 /// <summary>`shim serve`: puts the process into order, builds the rooms on each other, and becomes the reaper.</summary>
 internal sealed class Server
 {
-    private const uint ChildUmask = 0x12;
-
     private static readonly TimeSpan s_closeGrace = TimeSpan.FromSeconds(1);
 
     // Of a shim that nobody but a person with a terminal has started: no supervisor will come and say that it has recorded the events.
@@ -29,7 +28,7 @@ internal sealed class Server
     private readonly List<PosixSignalRegistration> _registrations = [];
 
     private readonly SafeFileHandle _stateLock;
-    private KestrelServer? _kestrel;
+    private GrpcServer? _server;
     private int _ending;
 
     private Server(TaskService tasks, Listener listener, SafeFileHandle stateLock, TaskLog log)
@@ -43,11 +42,7 @@ internal sealed class Server
     /// <summary>Serves until Shutdown or a signal ends the process.</summary>
     internal static int Run(ServeOptions options)
     {
-        // First of all: a parent that ignores SIGCHLD has handed that on to us, and the kernel would then throw every status away.
-        Libc.SetDefaultDisposition(Libc.SIGCHLD);
-        Libc.BecomeSubreaper();
-        _ = Libc.Umask(ChildUmask);
-
+        ShimProcess.Prepare();
         var log = new TaskLog(options.Debug);
         var state = Path.GetFullPath(options.StateDirectory ?? ".");
         Directory.CreateDirectory(state, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
@@ -72,7 +67,7 @@ internal sealed class Server
         { DrainLimit = options.DrainLimit };
         var server = new Server(new TaskService(services), listener, stateLock, log);
         server.Start(options, state, trim);
-        log.Info($"shim {CommandLine.Version}, pid {Environment.ProcessId}, serves {listener.Path ?? $"descriptor {listener.Descriptor}"}");
+        log.Info($"shim {Build.Version}, pid {Environment.ProcessId}, serves {listener.Path ?? $"descriptor {options.ListenFd}"}");
         reaper.Run();
         return 0;
     }
@@ -95,15 +90,21 @@ internal sealed class Server
     {
         var info = new InfoResponse
         {
-            Version = CommandLine.Version,
+            Version = Build.Version,
             Pid = (uint)Environment.ProcessId,
             StartedAt = Timestamp.FromDateTime(DateTime.UtcNow),
             StateDirectory = state,
             Runtime = options.Runtime,
             RuntimeRoot = options.RuntimeRoot ?? "",
         };
-        var service = new ShimGrpcService(_tasks, info, () => Begin(EndAsync), trim.Worked);
-        _kestrel = ShimServer.StartAsync(_listener.Descriptor, service, _log).GetAwaiter().GetResult();
+        var service = new ShimGrpcService(_tasks, info, () => Begin(EndAsync));
+        _server = new GrpcServer(ShimMethods.Of(service), new ServerOptions
+        {
+            Log = _log.Error,
+            Accept = socket => PeerCheck.IsAllowed(socket, _log.Error),
+            Worked = trim.Worked,
+        });
+        _ = Task.Run(() => _server.ServeAsync(_listener.Socket, CancellationToken.None));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
 
@@ -137,16 +138,7 @@ internal sealed class Server
     {
         // Ends the streams of events, so that nothing but the answer to Shutdown is still to go out.
         _tasks.Services.Journal.Dispose();
-        using var limit = new CancellationTokenSource(s_closeGrace);
-        try
-        {
-            await _kestrel!.StopAsync(limit.Token).ConfigureAwait(false);
-        }
-        catch (OperationCanceledException)
-        {
-            // A client that does not let go.
-        }
-
+        await _server!.StopAsync(s_closeGrace).ConfigureAwait(false);
         _listener.Remove();
         _stateLock.Dispose();
         _log.Info("ends");

@@ -1,4 +1,3 @@
-using Shim.Transport.Grpc;
 using Supervisor.Events;
 
 namespace Supervisor.Daemon;

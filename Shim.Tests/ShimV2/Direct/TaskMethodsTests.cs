@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using Containerd.TaskApi.V2;
-using Google.Protobuf;
 using NUnit.Framework;
 using Shim.Transport.ShimV2;
 
@@ -11,13 +10,11 @@ public sealed class TaskMethodsTests
     [Test]
     public void Table_HasExactlyTheMethodsOfTheService_WithTheirMessages()
     {
-        var table = new Table();
-        
         // Nothing is called: any object of the type will do.
-        TaskMethods.AddTo(table, (TaskApi)RuntimeHelpers.GetUninitializedObject(typeof(TaskApi)));
+        var methods = TaskMethods.Of((TaskApi)RuntimeHelpers.GetUninitializedObject(typeof(TaskApi)));
         var service = TaskReflection.Descriptor.Services.Single(service => service.FullName == "containerd.task.v2.Task");
         Assert.That(
-            table.Methods, Is.EquivalentTo(service.Methods.Select(method => (method.Name, method.InputType.FullName))));
+            methods.Select(method => (method.Name, method.Parser.ParseFrom([]).Descriptor.FullName)), Is.EquivalentTo(service.Methods.Select(method => (method.Name, method.InputType.FullName))));
         Assert.That(service.Methods.Where(method => method.IsClientStreaming || method.IsServerStreaming), Is.Empty);
     }
 
@@ -25,12 +22,4 @@ public sealed class TaskMethodsTests
     public void Version3_HasTheSameMethods() => Assert.That(
         Containerd.TaskApi.V3.Rpc.Task.Descriptor.Methods.Select(method => method.Name),
         Is.EqualTo(TaskReflection.Descriptor.Services.Single().Methods.Select(method => method.Name)));
-
-    private sealed class Table : IMethodTable
-    {
-        internal List<(string Name, string Request)> Methods { get; } = [];
-
-        public void Add<TRequest>(string method, MessageParser<TRequest> parser, Func<TRequest, CancellationToken, Task<IMessage>> handler)
-            where TRequest : class, IMessage<TRequest> => Methods.Add((method, parser.ParseFrom([]).Descriptor.FullName));
-    }
 }

@@ -108,7 +108,7 @@ public sealed class TtrpcPeersTests
         fail = false;
         await using var client = await fixture.ClientAsync();
         Assert.That(await EchoAsync(client, "x"), Is.EqualTo("x"));
-        Assert.That(fixture.Log, Is.EqualTo(new[] { "ttrpc: a peer could not be checked: broken" }));
+        Assert.That(fixture.Log, Is.EqualTo(new[] { "a peer could not be checked: broken" }));
     }
 
     [Test]
@@ -281,7 +281,7 @@ public sealed class TtrpcPeersTests
         using var directory = new Listening();
         var seen = await Probe.RunUnderAsync(["env", "DOTNET_EnableWriteXorExecute=0", "DOTNET_TieredCompilation=0", "prlimit", "--nofile=200:200"], "ttrpc-descriptors", directory.Empty);
         Assert.That((bool)seen["exhausted"]!, Is.True, "the descriptors ran out");
-        Assert.That((int)seen["complaints"]!, Is.EqualTo(1));
+        Assert.That((int)seen["complaints"]!, Is.EqualTo(2), "that it does not work, and that it works again");
         Assert.That((bool)seen["served"]!, Is.True, "the waiting peer was served");
         Assert.That((double)seen["cpu"]!, Is.LessThan(0.3), "processor seconds in one second without descriptors");
     }

@@ -28,7 +28,7 @@ internal static class InfoAction
             throw new InvalidDataException($"stdin holds no request: {e.Message}", e);
         }
 
-        var info = new RuntimeInfo { Name = name, Version = new RuntimeVersion { Version = CommandLine.Version }, Options = request.Options };
+        var info = new RuntimeInfo { Name = name, Version = new RuntimeVersion { Version = Build.Version }, Options = request.Options };
         if (Features(OptionsMessage.From(request.Options)) is { } features)
         {
             info.Features = new Any { TypeUrl = FeaturesType, Value = ByteString.CopyFrom(features) };

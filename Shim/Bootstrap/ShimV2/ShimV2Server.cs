@@ -1,10 +1,14 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Containerd;
 using Shim.Interop;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
+using Shim.Transport;
 using Shim.Transport.ShimV2;
+using Shim.Transport.Ttrpc;
 
 namespace Shim.Bootstrap.ShimV2;
 
@@ -16,7 +20,6 @@ namespace Shim.Bootstrap.ShimV2;
 internal sealed class ShimV2Server
 {
     private const int ListenDescriptor = 3;
-    private const uint ChildUmask = 0x12;
     private static readonly TimeSpan s_answerGrace = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_eventGrace = TimeSpan.FromSeconds(5);
 
@@ -27,7 +30,7 @@ internal sealed class ShimV2Server
 
     // Held here, because a registration that is collected is one that ends.
     private readonly List<PosixSignalRegistration> _registrations = [];
-    private ITaskServer? _server;
+    private ConnectionServer? _server;
     private int _ending;
 
     private ShimV2Server(Daemon daemon, string socketPath, TaskLog log)
@@ -41,10 +44,7 @@ internal sealed class ShimV2Server
     /// <param name="protocol">ttrpc or grpc.</param>
     internal static int Run(ShimArguments arguments, string protocol)
     {
-        // First of all: a parent that ignores SIGCHLD has handed that on to us, and the kernel would then throw every status away.
-        Libc.SetDefaultDisposition(Libc.SIGCHLD);
-        Libc.BecomeSubreaper();
-        _ = Libc.Umask(ChildUmask);
+        ShimProcess.Prepare();
         var daemon = Daemon.From(arguments);
         var log = new TaskLog(arguments.Debug);
         if (Libc.Fcntl(ListenDescriptor, Libc.F_SETFD, Libc.FD_CLOEXEC) == -1)
@@ -55,7 +55,7 @@ internal sealed class ShimV2Server
         var server = new ShimV2Server(daemon, ShimSocket.PathOf(arguments.Socket), log);
         var reaper = new Reaper(e => log.Error($"an exit could not be handled: {e}"));
         server.Start(daemon, protocol, reaper, log);
-        log.Info($"shim {CommandLine.Version}, pid {Environment.ProcessId}, serves {daemon.Namespace}/{daemon.Id} by {protocol}");
+        log.Info($"shim {Build.Version}, pid {Environment.ProcessId}, serves {daemon.Namespace}/{daemon.Id} by {protocol}");
         reaper.Run();
         return 0;
     }
@@ -72,9 +72,24 @@ internal sealed class ShimV2Server
         // Who may create containers in containerd is root here: its shims run any logger. Ours still wants one that only root could have changed.
         var streams = new StreamServices(reaper, log.Error) { Namespace = daemon.Namespace, Released = trim.Worked, LoggerDirectories = new(["/"]) };
         var api = new TaskApi(_tasks, new ContainerHomes(reaper, streams, log, daemon.Namespace), _events, () => Begin(EndAsync));
-        _server = protocol == "grpc"
-            ? GrpcTaskServer.Start(ListenDescriptor, api, log, trim.Worked)
-            : TtrpcTaskServer.Start(ListenDescriptor, api, log, trim.Worked);
+        var options = new TtrpcServerOptions
+        {
+            ToStatus = e =>
+            {
+                if (!ErrorKinds.IsExpected(e))
+                {
+                    log.Error(e.ToString());
+                }
+
+                return ErrorKinds.ToStatus(e);
+            },
+            Log = log.Error,
+            Accept = socket => PeerCheck.IsAllowed(socket, log.Error),
+            Worked = trim.Worked,
+        };
+        _server = protocol == "grpc" ? GrpcTaskServer.New(api, options) : TtrpcTaskServer.New(api, options);
+        var listener = new Socket(new SafeSocketHandle(ListenDescriptor, ownsHandle: true));
+        _ = Task.Run(() => _server.ServeAsync(listener, CancellationToken.None));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
         _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));

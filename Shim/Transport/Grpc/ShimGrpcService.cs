@@ -12,8 +12,7 @@ namespace Shim.Transport.Grpc;
 /// <param name="tasks">The domain.</param>
 /// <param name="info">What Info answers.</param>
 /// <param name="shutdown">Ends this process after the answer.</param>
-/// <param name="worked">Told after every call, so that memory can be given back when the work is over.</param>
-internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Action shutdown, Action worked) : ShimContract.ShimBase
+internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Action shutdown) : ShimContract.ShimBase
 {
     /// <summary>The trailer with the number of the newest event after a call that changed something.</summary>
     internal const string SequenceTrailer = "event-sequence";
@@ -263,10 +262,6 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         catch (Exception e)
         {
             throw ToRpcException(e);
-        }
-        finally
-        {
-            worked();
         }
     }
 

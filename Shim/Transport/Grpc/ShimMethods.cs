@@ -1,87 +1,61 @@
 using Containerd.Shim.V1;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
-using Grpc.AspNetCore.Server;
-using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
+using Shim.Transport.Http2;
 
 namespace Shim.Transport.Grpc;
 
-/// <summary>
-/// Binds the methods of the private service without reflection: the generated binding builds generic types at run time, which costs
-/// milliseconds of every shim's start (measured: 15.6 ms with it, 11.7 without). A test compares this list with the service's descriptor.
-/// </summary>
-internal sealed class ShimMethods : IServiceMethodProvider<ShimGrpcService>
+/// <summary>The methods of the private service by their paths. A test compares them with the service's descriptor.</summary>
+internal static class ShimMethods
 {
     /// <summary>The full name of the service.</summary>
     internal const string ServiceName = "containerd.shim.v1.Shim";
 
-    private static readonly IList<object> s_noMetadata = [];
+    /// <summary>All of them.</summary>
+    internal static IReadOnlyList<GrpcMethod> Of(ShimGrpcService service) =>
+    [
+        Unary<CreateRequest, CreateResponse>("Create", CreateRequest.Parser, service.Create),
+        Unary<StartRequest, Empty>("Start", StartRequest.Parser, service.Start),
+        Unary<DeleteRequest, DeleteResponse>("Delete", DeleteRequest.Parser, service.Delete),
+        Unary<ExecRequest, ExecResponse>("Exec", ExecRequest.Parser, service.Exec),
+        Unary<PtyRequest, Empty>("Pty", PtyRequest.Parser, service.Pty),
+        new($"/{ServiceName}/Events", EventsRequest.Parser, async (request, call) =>
+        {
+            await service.Events((EventsRequest)request, new EventWriter(call), call.Context).ConfigureAwait(false);
+            return null;
+        }),
+        Unary<StateRequest, StateResponse>("State", StateRequest.Parser, service.State),
+        Unary<PauseRequest, Empty>("Pause", PauseRequest.Parser, service.Pause),
+        Unary<ResumeRequest, Empty>("Resume", ResumeRequest.Parser, service.Resume),
+        Unary<KillRequest, Empty>("Kill", KillRequest.Parser, service.Kill),
+        Unary<WaitRequest, WaitResponse>("Wait", WaitRequest.Parser, service.Wait),
+        Unary<UpdateRequest, Empty>("Update", UpdateRequest.Parser, service.Update),
+        Unary<PidsRequest, PidsResponse>("Pids", PidsRequest.Parser, service.Pids),
+        Unary<StatsRequest, StatsResponse>("Stats", StatsRequest.Parser, service.Stats),
+        Unary<CloseStdinRequest, Empty>("CloseStdin", CloseStdinRequest.Parser, service.CloseStdin),
+        Unary<AttachRequest, Empty>("Attach", AttachRequest.Parser, service.Attach),
+        Unary<DetachRequest, Empty>("Detach", DetachRequest.Parser, service.Detach),
+        Unary<ReopenLogsRequest, Empty>("ReopenLogs", ReopenLogsRequest.Parser, service.ReopenLogs),
+        Unary<AdoptRequest, AdoptResponse>("Adopt", AdoptRequest.Parser, service.Adopt),
+        Unary<CollectedRequest, Empty>("Collected", CollectedRequest.Parser, service.Collected),
+        Unary<RecordedRequest, Empty>("Recorded", RecordedRequest.Parser, service.Recorded),
+        Unary<InfoRequest, InfoResponse>("Info", InfoRequest.Parser, service.Info),
+        Unary<DumpRequest, DumpResponse>("Dump", DumpRequest.Parser, service.Dump),
+        Unary<ShutdownRequest, Empty>("Shutdown", ShutdownRequest.Parser, service.Shutdown),
+    ];
 
-    /// <inheritdoc/>
-    public void OnServiceMethodDiscovery(ServiceMethodProviderContext<ShimGrpcService> context)
+    private static GrpcMethod Unary<TRequest, TResponse>(string name, MessageParser parser, Func<TRequest, ServerCallContext, Task<TResponse>> answer)
+        where TRequest : class, IMessage
+        where TResponse : class, IMessage =>
+        new($"/{ServiceName}/{name}", parser, async (request, call) => await answer((TRequest)request, call.Context).ConfigureAwait(false));
+
+    private sealed class EventWriter(GrpcCall call) : IServerStreamWriter<Event>
     {
-        Unary(context, "Create", CreateRequest.Parser, CreateResponse.Parser, static (s, r, c) => s.Create(r, c));
-        Unary(context, "Start", StartRequest.Parser, Empty.Parser, static (s, r, c) => s.Start(r, c));
-        Unary(context, "Delete", DeleteRequest.Parser, DeleteResponse.Parser, static (s, r, c) => s.Delete(r, c));
-        Unary(context, "Exec", ExecRequest.Parser, ExecResponse.Parser, static (s, r, c) => s.Exec(r, c));
-        Unary(context, "Pty", PtyRequest.Parser, Empty.Parser, static (s, r, c) => s.Pty(r, c));
-        context.AddServerStreamingMethod(
-            Method(MethodType.ServerStreaming, "Events", EventsRequest.Parser, Event.Parser), s_noMetadata, static (s, r, w, c) => s.Events(r, w, c));
-        Unary(context, "State", StateRequest.Parser, StateResponse.Parser, static (s, r, c) => s.State(r, c));
-        Unary(context, "Pause", PauseRequest.Parser, Empty.Parser, static (s, r, c) => s.Pause(r, c));
-        Unary(context, "Resume", ResumeRequest.Parser, Empty.Parser, static (s, r, c) => s.Resume(r, c));
-        Unary(context, "Kill", KillRequest.Parser, Empty.Parser, static (s, r, c) => s.Kill(r, c));
-        Unary(context, "Wait", WaitRequest.Parser, WaitResponse.Parser, static (s, r, c) => s.Wait(r, c));
-        Unary(context, "Update", UpdateRequest.Parser, Empty.Parser, static (s, r, c) => s.Update(r, c));
-        Unary(context, "Pids", PidsRequest.Parser, PidsResponse.Parser, static (s, r, c) => s.Pids(r, c));
-        Unary(context, "Stats", StatsRequest.Parser, StatsResponse.Parser, static (s, r, c) => s.Stats(r, c));
-        Unary(context, "CloseStdin", CloseStdinRequest.Parser, Empty.Parser, static (s, r, c) => s.CloseStdin(r, c));
-        Unary(context, "Attach", AttachRequest.Parser, Empty.Parser, static (s, r, c) => s.Attach(r, c));
-        Unary(context, "Detach", DetachRequest.Parser, Empty.Parser, static (s, r, c) => s.Detach(r, c));
-        Unary(context, "ReopenLogs", ReopenLogsRequest.Parser, Empty.Parser, static (s, r, c) => s.ReopenLogs(r, c));
-        Unary(context, "Adopt", AdoptRequest.Parser, AdoptResponse.Parser, static (s, r, c) => s.Adopt(r, c));
-        Unary(context, "Collected", CollectedRequest.Parser, Empty.Parser, static (s, r, c) => s.Collected(r, c));
-        Unary(context, "Recorded", RecordedRequest.Parser, Empty.Parser, static (s, r, c) => s.Recorded(r, c));
-        Unary(context, "Info", InfoRequest.Parser, InfoResponse.Parser, static (s, r, c) => s.Info(r, c));
-        Unary(context, "Dump", DumpRequest.Parser, DumpResponse.Parser, static (s, r, c) => s.Dump(r, c));
-        Unary(context, "Shutdown", ShutdownRequest.Parser, Empty.Parser, static (s, r, c) => s.Shutdown(r, c));
+        public WriteOptions? WriteOptions { get; set; }
+
+        public Task WriteAsync(Event message) => call.WriteAsync(message);
+
+        public Task WriteAsync(Event message, CancellationToken cancellationToken) => call.WriteAsync(message);
     }
-
-    private static void Unary<TRequest, TResponse>(
-        ServiceMethodProviderContext<ShimGrpcService> context,
-        string name,
-        MessageParser<TRequest> request,
-        MessageParser<TResponse> response,
-        UnaryServerMethod<ShimGrpcService, TRequest, TResponse> invoke)
-        where TRequest : class, IMessage<TRequest>
-        where TResponse : class, IMessage<TResponse> =>
-        context.AddUnaryMethod(Method(MethodType.Unary, name, request, response), s_noMetadata, invoke);
-
-    private static Method<TRequest, TResponse> Method<TRequest, TResponse>(
-        MethodType type, string name, MessageParser<TRequest> request, MessageParser<TResponse> response)
-        where TRequest : class, IMessage<TRequest>
-        where TResponse : class, IMessage<TResponse> =>
-        new(type, ServiceName, name, Marshal(request), Marshal(response));
-
-    private static Marshaller<T> Marshal<T>(MessageParser<T> parser)
-        where T : class, IMessage<T> =>
-        Marshallers.Create(
-            static (message, context) =>
-            {
-                context.SetPayloadLength(message.CalculateSize());
-                message.WriteTo(context.GetBufferWriter());
-                context.Complete();
-            },
-            context => parser.ParseFrom(context.PayloadAsReadOnlySequence()));
-}
-
-/// <summary>There is one service object for all calls, and nothing to dispose of after them.</summary>
-internal sealed class ShimServiceActivator(ShimGrpcService service) : IGrpcServiceActivator<ShimGrpcService>
-{
-    /// <inheritdoc/>
-    public GrpcActivatorHandle<ShimGrpcService> Create(IServiceProvider serviceProvider) => new(service, created: false, state: null);
-
-    /// <inheritdoc/>
-    public ValueTask ReleaseAsync(GrpcActivatorHandle<ShimGrpcService> service) => default;
 }

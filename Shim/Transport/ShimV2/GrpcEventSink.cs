@@ -1,8 +1,8 @@
-using Containerd;
+using System.Net.Sockets;
 using Containerd.Services.Events.V1;
 using Containerd.Types;
 using Grpc.Core;
-using Grpc.Net.Client;
+using Shim.Transport.Http2;
 
 namespace Shim.Transport.ShimV2;
 
@@ -10,20 +10,56 @@ namespace Shim.Transport.ShimV2;
 /// <param name="socketPath">The daemon's gRPC socket.</param>
 internal sealed class GrpcEventSink(string socketPath) : IEventSink
 {
+    private const string Forward = "/containerd.services.events.v1.Events/Forward";
+
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
-    private readonly GrpcChannel _channel = UnixChannel.Open(socketPath);
+    // One call at a time on one connection: several containers may have something to tell.
+    private readonly SemaphoreSlim _turn = new(1, 1);
+    private GrpcClient? _client;
 
     /// <inheritdoc/>
-    public async Task SendAsync(Envelope envelope, CancellationToken cancellationToken) =>
-        _ = await new Events.EventsClient(_channel).ForwardAsync(
-            new ForwardRequest { Envelope = envelope },
-            new CallOptions(deadline: DateTime.UtcNow + s_limit, cancellationToken: cancellationToken)).ConfigureAwait(false);
-
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync()
+    public async Task SendAsync(Envelope envelope, CancellationToken cancellationToken)
     {
-        _channel.Dispose();
-        return ValueTask.CompletedTask;
+        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            _client ??= await GrpcClient.ConnectAsync(socketPath, cancellationToken).ConfigureAwait(false);
+            await _client.CallAsync(Forward, new ForwardRequest { Envelope = envelope }, s_limit, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
+        {
+            await ForgetAsync().ConfigureAwait(false);
+            throw;
+        }
+        catch (SocketException e)
+        {
+            throw new RpcException(new Status(StatusCode.Unavailable, e.Message));
+        }
+        catch (OperationCanceledException)
+        {
+            await ForgetAsync().ConfigureAwait(false);
+            throw;
+        }
+        finally
+        {
+            _turn.Release();
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await ForgetAsync().ConfigureAwait(false);
+        _turn.Dispose();
+    }
+
+    private async Task ForgetAsync()
+    {
+        if (_client is { } client)
+        {
+            _client = null;
+            await client.DisposeAsync().ConfigureAwait(false);
+        }
     }
 }

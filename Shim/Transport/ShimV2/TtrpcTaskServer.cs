@@ -1,45 +1,25 @@
-using System.Net.Sockets;
-using Containerd;
-using Shim.Tasks;
 using Shim.Transport.Ttrpc;
 
 namespace Shim.Transport.ShimV2;
 
-/// <summary>The task API on ttrpc: what containerd prefers, and what costs least.</summary>
-internal sealed class TtrpcTaskServer : ITaskServer
+/// <summary>The task API on ttrpc: what containerd prefers, and what costs least. Versions 2 and 3 differ in the name of the service only, and both are always there.</summary>
+internal static class TtrpcTaskServer
 {
-    private readonly TtrpcServer _server;
-    private readonly Socket _listener;
+    /// <summary>The names that the service has had.</summary>
+    internal static readonly string[] Services = ["containerd.task.v2.Task", "containerd.task.v3.Task"];
 
-    private TtrpcTaskServer(TtrpcServer server, Socket listener) => (_server, _listener) = (server, listener);
-
-    /// <summary>Serves on an inherited listening socket.</summary>
-    internal static TtrpcTaskServer Start(int descriptor, TaskApi api, TaskLog log, Action worked)
+    /// <summary>A server of <paramref name="api"/>.</summary>
+    internal static TtrpcServer New(TaskApi api, TtrpcServerOptions options)
     {
-        var server = new TtrpcServer(TtrpcTasks.Methods(api), new TtrpcServerOptions
+        var table = new TtrpcMethods();
+        foreach (var method in TaskMethods.Of(api))
         {
-            ToStatus = e =>
+            foreach (var service in Services)
             {
-                if (!ErrorKinds.IsExpected(e))
-                {
-                    log.Error(e.ToString());
-                }
+                table.Unary(service, method.Name, method.Parser, (request, call) => method.Answer(request, call.CancellationToken));
+            }
+        }
 
-                return ErrorKinds.ToStatus(e);
-            },
-            Log = log.Error,
-            Accept = socket => PeerCheck.IsAllowed(socket, log.Error),
-            Worked = worked,
-        });
-        var listener = new Socket(new SafeSocketHandle(descriptor, ownsHandle: true));
-        _ = Task.Run(() => server.ServeAsync(listener, CancellationToken.None));
-        return new TtrpcTaskServer(server, listener);
-    }
-
-    /// <inheritdoc/>
-    public async Task StopAsync(TimeSpan grace)
-    {
-        await _server.StopAsync(grace).ConfigureAwait(false);
-        _listener.Dispose();
+        return new TtrpcServer(table, options);
     }
 }

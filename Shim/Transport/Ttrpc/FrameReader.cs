@@ -11,9 +11,7 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
     // What a body costs until its message exists: the array, the payload taken out of it, and the message.
     private const int CopiesWhileParsing = 3;
 
-    private byte[]? _buffer;
-    private int _start;
-    private int _end;
+    private readonly SocketInput _input = new(socket, closed);
     private long _discard;
 
     /// <summary>
@@ -22,13 +20,12 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
     /// </summary>
     internal async ValueTask<Frame?> ReadAsync()
     {
-        if (!await DiscardAsync().ConfigureAwait(false) || !await FillAsync(FrameHeader.Size).ConfigureAwait(false))
+        if (!await DiscardAsync().ConfigureAwait(false) || !await _input.FillAsync(FrameHeader.Size).ConfigureAwait(false))
         {
             return null;
         }
 
-        var header = FrameHeader.Read(_buffer.AsSpan(_start));
-        _start += FrameHeader.Size;
+        var header = FrameHeader.Read(_input.Take(FrameHeader.Size).Span);
         if (header.IsOversized)
         {
             _discard = header.Length;
@@ -41,62 +38,23 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
             return await ReadLargeAsync(header).ConfigureAwait(false);
         }
 
-        if (!await FillAsync(length).ConfigureAwait(false))
-        {
-            return null;
-        }
-
-        var body = _buffer.AsMemory(_start, length);
-        _start += length;
-        return new Frame(header, body, null);
+        return await _input.FillAsync(length).ConfigureAwait(false) ? new Frame(header, _input.Take(length), null) : null;
     }
 
     /// <inheritdoc/>
-    public void Dispose() => Release();
+    public void Dispose() => _input.Dispose();
 
     private async ValueTask<bool> DiscardAsync()
     {
         while (_discard > 0)
         {
-            if (_start == _end && !await FillAsync(1).ConfigureAwait(false))
+            var passed = await _input.SomeAsync((int)Math.Min(_discard, SmallBuffers.Size)).ConfigureAwait(false);
+            if (passed.IsEmpty)
             {
                 return false;
             }
 
-            var passed = (int)Math.Min(_discard, _end - _start);
-            _start += passed;
-            _discard -= passed;
-        }
-
-        return true;
-    }
-
-    private async ValueTask<bool> FillAsync(int count)
-    {
-        if (_start == _end && count > 0)
-        {
-            // Nothing is held while nobody sends: a receive of no bytes ends when there is something to read.
-            Release();
-            await socket.ReceiveAsync(Memory<byte>.Empty, closed).ConfigureAwait(false);
-            _buffer = SmallBuffers.Rent();
-        }
-
-        while (_end - _start < count)
-        {
-            if (_start + count > SmallBuffers.Size)
-            {
-                _buffer.AsSpan(_start, _end - _start).CopyTo(_buffer);
-                _end -= _start;
-                _start = 0;
-            }
-
-            var received = await socket.ReceiveAsync(_buffer.AsMemory(_end), closed).ConfigureAwait(false);
-            if (received == 0)
-            {
-                return false;
-            }
-
-            _end += received;
+            _discard -= passed.Length;
         }
 
         return true;
@@ -109,9 +67,8 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
         try
         {
             var body = GC.AllocateUninitializedArray<byte>(length);
-            var filled = Math.Min(length, _end - _start);
-            _buffer.AsSpan(_start, filled).CopyTo(body);
-            _start += filled;
+            var filled = Math.Min(length, _input.Buffered);
+            _input.Take(filled).CopyTo(body);
             using var patience = CancellationTokenSource.CreateLinkedTokenSource(closed);
             while (filled < length)
             {
@@ -133,16 +90,5 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
             lease.Dispose();
             throw;
         }
-    }
-
-    private void Release()
-    {
-        if (_buffer is { } buffer)
-        {
-            _buffer = null;
-            SmallBuffers.Return(buffer);
-        }
-
-        _start = _end = 0;
     }
 }

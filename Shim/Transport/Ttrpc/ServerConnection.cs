@@ -12,7 +12,7 @@ namespace Shim.Transport.Ttrpc;
 /// harms at most its own connection.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "RunAsync disposes of the reader at its end; the source has no timer, and late writers still look at it.")]
-internal sealed class ServerConnection
+internal sealed class ServerConnection : IServerConnection
 {
     private readonly TtrpcServer _server;
     private readonly Socket _socket;
@@ -42,8 +42,8 @@ internal sealed class ServerConnection
     /// <summary>Whether an exception only says that the connection is gone, or that we closed it.</summary>
     internal static bool IsLoss(Exception e) => e is SocketException or ObjectDisposedException or OperationCanceledException;
 
-    /// <summary>Reads until the client is gone; then cancels what it asked for.</summary>
-    internal async Task RunAsync()
+    /// <inheritdoc/>
+    public async Task RunAsync()
     {
         try
         {
@@ -69,8 +69,14 @@ internal sealed class ServerConnection
         }
     }
 
-    /// <summary>Cancels all calls; their answers still go out.</summary>
-    internal void CancelCalls()
+    /// <inheritdoc/>
+    public void Drain()
+    {
+        // ttrpc has no word for it: new calls are refused one by one.
+    }
+
+    /// <inheritdoc/>
+    public void CancelCalls()
     {
         ServerCall[] calls;
         lock (_lock)
@@ -84,8 +90,8 @@ internal sealed class ServerConnection
         }
     }
 
-    /// <summary>Ends the connection now; the reader does the rest.</summary>
-    internal void Abort()
+    /// <inheritdoc/>
+    public void Abort()
     {
         lock (_lock)
         {

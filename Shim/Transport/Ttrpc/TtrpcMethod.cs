@@ -16,8 +16,7 @@ internal abstract class TtrpcMethod
     internal abstract Task<IMessage?> RunAsync(ServerCall call, ByteString payload);
 
     /// <summary>Parses what the caller sent; InvalidArgument when it is no such message.</summary>
-    internal static T Parse<T>(MessageParser<T> parser, ByteString payload)
-        where T : IMessage<T>
+    internal static IMessage Parse(MessageParser parser, ByteString payload)
     {
         try
         {
@@ -31,8 +30,7 @@ internal abstract class TtrpcMethod
 }
 
 /// <summary>One request, one answer.</summary>
-internal sealed class UnaryMethod<TRequest>(MessageParser<TRequest> parser, Func<TRequest, TtrpcContext, Task<IMessage>> handler) : TtrpcMethod
-    where TRequest : IMessage<TRequest>
+internal sealed class UnaryMethod(MessageParser parser, Func<IMessage, TtrpcContext, Task<IMessage>> handler) : TtrpcMethod
 {
     // Not async: the payload would stay in memory beside the message for as long as the handler runs.
     internal override Task<IMessage?> RunAsync(ServerCall call, ByteString payload) => AnswerAsync(handler(Parse(parser, payload), call.Context));
@@ -41,10 +39,7 @@ internal sealed class UnaryMethod<TRequest>(MessageParser<TRequest> parser, Func
 }
 
 /// <summary>One request, many messages back.</summary>
-internal sealed class ServerStreamingMethod<TRequest>(
-    MessageParser<TRequest> parser,
-    Func<TRequest, TtrpcStreamWriter, TtrpcContext, Task> handler) : TtrpcMethod
-    where TRequest : IMessage<TRequest>
+internal sealed class ServerStreamingMethod(MessageParser parser, Func<IMessage, TtrpcStreamWriter, TtrpcContext, Task> handler) : TtrpcMethod
 {
     internal override bool GivesStream => true;
 

@@ -13,8 +13,12 @@ internal sealed class TtrpcMethods
         string method,
         MessageParser<TRequest> parser,
         Func<TRequest, TtrpcContext, Task<IMessage>> handler)
-        where TRequest : IMessage<TRequest> =>
-        Add(service, method, new UnaryMethod<TRequest>(parser, handler));
+        where TRequest : class, IMessage<TRequest> =>
+        Add(service, method, new UnaryMethod(parser, (request, call) => handler((TRequest)request, call)));
+
+    /// <summary>One request, one answer; the handler gets what the parser makes, whatever that is.</summary>
+    internal TtrpcMethods Unary(string service, string method, MessageParser parser, Func<IMessage, TtrpcContext, Task<IMessage>> handler) =>
+        Add(service, method, new UnaryMethod(parser, handler));
 
     /// <summary>One request, and as many messages back as the handler writes.</summary>
     internal TtrpcMethods ServerStreaming<TRequest>(
@@ -22,8 +26,8 @@ internal sealed class TtrpcMethods
         string method,
         MessageParser<TRequest> parser,
         Func<TRequest, TtrpcStreamWriter, TtrpcContext, Task> handler)
-        where TRequest : IMessage<TRequest> =>
-        Add(service, method, new ServerStreamingMethod<TRequest>(parser, handler));
+        where TRequest : class, IMessage<TRequest> =>
+        Add(service, method, new ServerStreamingMethod(parser, (request, writer, call) => handler((TRequest)request, writer, call)));
 
     /// <summary>Messages in, and one answer at the end.</summary>
     internal TtrpcMethods ClientStreaming(string service, string method, Func<TtrpcStream, TtrpcContext, Task<IMessage>> handler) =>

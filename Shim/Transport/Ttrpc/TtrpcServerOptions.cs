@@ -1,26 +1,8 @@
-using System.Net.Sockets;
-using Grpc.Core;
-
 namespace Shim.Transport.Ttrpc;
 
 /// <summary>What a <see cref="TtrpcServer"/> needs of whoever runs it.</summary>
-internal sealed record TtrpcServerOptions
+internal sealed record TtrpcServerOptions : ServerOptions
 {
-    /// <summary>What an exception of a handler is on the wire; RpcException and cancellation are known already.</summary>
-    internal Func<Exception, Status> ToStatus { get; init; } = e => new Status(StatusCode.Unknown, e.Message);
-
-    /// <summary>Takes a line about something unusual.</summary>
-    internal Action<string> Log { get; init; } = _ => { };
-
-    /// <summary>Whether a new peer may stay.</summary>
-    internal Func<Socket, bool> Accept { get; init; } = _ => true;
-
-    /// <summary>Called after each call, whatever became of it.</summary>
-    internal Action Worked { get; init; } = () => { };
-
-    /// <summary>Connections at a time; further ones wait in the listener's backlog.</summary>
-    internal int Connections { get; init; } = 1024;
-
     /// <summary>What bounds each connection, and all of them together.</summary>
     internal TtrpcLimits Limits { get; init; } = new();
 }

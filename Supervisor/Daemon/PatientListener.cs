@@ -3,7 +3,7 @@ using System.Net.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
-namespace Shim.Transport.Grpc;
+namespace Supervisor.Daemon;
 
 /// <summary>Whether connections can be accepted just now, and the two moments that somebody is told of.</summary>
 /// <param name="paused">Told once, with the reason, when it begins to fail.</param>

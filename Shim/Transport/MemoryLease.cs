@@ -1,4 +1,4 @@
-namespace Shim.Transport.Ttrpc;
+namespace Shim.Transport;
 
 /// <summary>A part of a <see cref="MemoryBudget"/>; disposing of it gives it back, once.</summary>
 internal sealed class MemoryLease(MemoryBudget budget, long bytes) : IDisposable

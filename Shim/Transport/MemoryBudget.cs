@@ -1,8 +1,8 @@
-namespace Shim.Transport.Ttrpc;
+namespace Shim.Transport;
 
 /// <summary>
 /// So many bytes and no more for bodies that do not fit into a small buffer. Who wants more than is left waits, first come, first
-/// served; nobody is refused. Whoever holds a part must get on: the callers bound their transfers by <see cref="TtrpcLimits.Stall"/>.
+/// served; nobody is refused. Whoever holds a part must get on: the callers bound their transfers by the time without a byte that moves.
 /// </summary>
 internal sealed class MemoryBudget
 {

@@ -1,4 +1,4 @@
-namespace Shim.Transport.Ttrpc;
+namespace Shim.Transport;
 
 /// <summary>
 /// Buffers of one size for frames that are read or written right now. Two are kept for the next; a connection on which nothing happens
