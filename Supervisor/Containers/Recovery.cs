@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Containerd;
 using Containerd.Shim.V1;
 using Grpc.Core;
@@ -14,6 +15,7 @@ namespace Supervisor.Containers;
 /// Finds the containers of a former supervisor again. Runs before the API is served, waits a moment for shims to answer, and goes on
 /// in the background for those that don't: one mute shim must not keep a supervisor from starting.
 /// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "A semaphore without a wait handle holds nothing that needs disposal.")]
 internal sealed class Recovery(
     RootDirectory root,
     ContainerRegistry registry,
@@ -26,6 +28,11 @@ internal sealed class Recovery(
 {
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_lastRetry = TimeSpan.FromSeconds(10);
+
+    // So many shims are asked at a time. A thousand at once would take each other's time, until none of them answers within its deadline.
+    private static readonly int s_askedAtOnce = 16 * Environment.ProcessorCount;
+
+    private readonly SemaphoreSlim _turns = new(s_askedAtOnce);
 
     /// <summary>Returns when all shims have answered, or after <see cref="Deadlines.Recovery"/>.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
@@ -126,29 +133,16 @@ internal sealed class Recovery(
         var link = new ShimLink(container, process, logger);
         container.Link = link;
         container.ShimEnd = removal.WatchShimAsync(container, link);
-        if (container.Track is not null)
-        {
-            // A mute shim's events come in as soon as it wakes up, however long the next question takes.
-            link.StartPump();
-        }
-
         for (var delay = s_firstRetry; !process.HasEnded; delay = delay * 2 < s_lastRetry ? delay * 2 : s_lastRetry)
         {
             try
             {
-                var state = await link.CallAsync(
-                    "find",
-                    Deadlines.Read,
-                    (client, options) => client.StateAsync(new StateRequest(), options),
-                    cancellationToken);
-                if (!state.Exists && container.Track is null)
+                if (await FindAsync(container, link, cancellationToken) is not { } state)
                 {
                     // It was being deleted, and its last event is out already.
                     return;
                 }
 
-                link.StartPump();
-                await container.WaitForEventsAsync(state.Sequence, cancellationToken).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
                 if (!state.Exists && !container.HasDeleted)
                 {
                     // The former supervisor died between starting it and having it adopt the container of a lost one.
@@ -174,6 +168,38 @@ internal sealed class Recovery(
         }
 
         await container.ShimEnd;
+    }
+
+    /// <summary>Asks the shim what it has, when it is its turn, and catches up with its events; null when there is nothing any more.</summary>
+    private async Task<StateResponse?> FindAsync(Container container, ShimLink link, CancellationToken cancellationToken)
+    {
+        await _turns.WaitAsync(cancellationToken);
+        try
+        {
+            if (container.Track is not null)
+            {
+                // A mute shim's events come in as soon as it wakes up, however long the next question takes.
+                link.StartPump();
+            }
+
+            var state = await link.CallAsync(
+                "find",
+                Deadlines.Read,
+                (client, options) => client.StateAsync(new StateRequest(), options),
+                cancellationToken);
+            if (!state.Exists && container.Track is null)
+            {
+                return null;
+            }
+
+            link.StartPump();
+            await container.WaitForEventsAsync(state.Sequence, cancellationToken).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
+            return state;
+        }
+        finally
+        {
+            _turns.Release();
+        }
     }
 
     private async Task WithoutStraysAsync(Container container, Func<Container, Task> settle)
