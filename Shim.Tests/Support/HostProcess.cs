@@ -5,10 +5,14 @@ namespace Shim.Tests.Support;
 /// <param name="Parent">Its parent's pid.</param>
 /// <param name="State">The letter of its state; Z is a zombie.</param>
 /// <param name="CommandLine">Arguments joined by spaces; empty for a zombie.</param>
-public sealed record HostProcess(int Pid, int Parent, char State, string CommandLine)
+/// <param name="Threads">How many threads it has left; at most one when it is a zombie as a whole.</param>
+public sealed record HostProcess(int Pid, int Parent, char State, string CommandLine, int Threads)
 {
-    /// <summary>Whether the process exists and is not a zombie.</summary>
-    public static bool Runs(int pid) => Read(pid) is { State: not ('Z' or 'X') };
+    /// <summary>
+    /// Whether the process exists and is not a zombie. Its first thread may have ended before the others, which still hold what it has open: it is one when
+    /// they have ended, too.
+    /// </summary>
+    public static bool Runs(int pid) => Read(pid) is { } process && (process.State is not ('Z' or 'X') || process.Threads > 1);
 
     /// <summary>One process, or null when there is none of that pid.</summary>
     public static HostProcess? Read(int pid)
@@ -21,7 +25,7 @@ public sealed record HostProcess(int Pid, int Parent, char State, string Command
         // pid (name) state ppid ...: the name may hold anything, also a closing parenthesis.
         var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
         var commandLine = ReadFile(pid, "cmdline") ?? string.Empty;
-        return new HostProcess(pid, int.Parse(fields[1]), fields[0][0], commandLine.TrimEnd('\0').Replace('\0', ' '));
+        return new HostProcess(pid, int.Parse(fields[1]), fields[0][0], commandLine.TrimEnd('\0').Replace('\0', ' '), int.Parse(fields[17]));
     }
 
     /// <summary>All processes of the machine.</summary>
