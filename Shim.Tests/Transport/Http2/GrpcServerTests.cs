@@ -106,6 +106,16 @@ public sealed class GrpcServerTests
     }
 
     [Test]
+    public async Task Stream_WindowIsClosed_HoldsNoMemoryThatOthersWaitFor()
+    {
+        using var peer = _fixture.Raw();
+        await peer.SendAsync("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray(), Frame(Settings, 0, 0, [0, 4, 0, 0, 0, 3]), Call(1, "flood", new Empty()));
+        await peer.ReadAsync(Data);
+        Assert.That(_fixture.Server.Outgoing.Free, Is.EqualTo(5 << 20), "who reads events may take his time");
+        Assert.That(_fixture.Server.Connections, Is.EqualTo(1));
+    }
+
+    [Test]
     public async Task Answer_ClientResetsWhileItWaits_CallEnds()
     {
         using var peer = _fixture.Raw();

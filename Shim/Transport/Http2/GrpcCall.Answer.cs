@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using Containerd;
 using Google.Protobuf;
@@ -14,88 +13,67 @@ internal sealed partial class GrpcCall
 
     private bool _headersSent;
 
-    /// <summary>Writes one of several answers.</summary>
+    /// <summary>Writes one of several answers. ResourceExhausted when it is too large for a message.</summary>
     internal async Task WriteAsync(IMessage message)
     {
-        RequireSize(message);
-        await SendAsync(message, null).ConfigureAwait(false);
+        var size = message.CalculateSize();
+        if (TooLarge(size) is { } refusal)
+        {
+            throw new RpcException(refusal);
+        }
+
+        var frames = await BeginAsync(message, size).ConfigureAwait(false);
+        await _connection.Link.Output.SendAsync(frames.Written).ConfigureAwait(false);
         CancellationToken.ThrowIfCancellationRequested();
     }
 
-    /// <summary>Writes a message, or the end with its status, or both.</summary>
-    private async Task SendAsync(IMessage? message, Status? end)
+    /// <summary>Writes the end with its status, after the answer if there is one to be written.</summary>
+    private async Task EndAsync(IMessage? answer, Status status)
     {
-        var size = message?.CalculateSize() ?? 0;
-        var frames = new FrameBuffer();
-        if (message is not null)
+        var size = answer?.CalculateSize() ?? 0;
+        if (TooLarge(size) is { } refusal)
         {
-            WriteHeaders(frames);
-            if (size > SmallBuffers.Size || !_connection.Windows.TryTake(Id, size + PrefixLength))
-            {
-                await _connection.Output.SendAsync(frames.Written).ConfigureAwait(false);
-                await SendLargeAsync(message, size).ConfigureAwait(false);
-                frames = new FrameBuffer();
-            }
-            else
-            {
-                frames.Begin(Http2FrameType.Data, Http2Flags.None, Id);
-                WriteMessage(message, frames.Claim(size + PrefixLength));
-                frames.End();
-            }
+            (answer, status) = (null, refusal);
         }
 
-        if (end is { } status)
-        {
-            WriteEnd(frames, status);
-        }
-
-        await _connection.Output.SendAsync(frames.Written).ConfigureAwait(false);
+        var frames = answer is null ? new FrameBuffer() : await BeginAsync(answer, size).ConfigureAwait(false);
+        WriteEnd(frames, status);
+        await _connection.Link.Output.SendAsync(frames.Written).ConfigureAwait(false);
     }
 
-    private async Task SendLargeAsync(IMessage message, int size)
+    private static Status? TooLarge(int size) => size > UnixChannel.MaxMessageBytes
+        ? new Status(StatusCode.ResourceExhausted, $"the answer is larger than {UnixChannel.MaxMessageBytes} bytes")
+        : null;
+
+    // What fits is in what is returned, and goes out with what follows. All else has gone out already: a large message, or one that had to wait.
+    private async Task<FrameBuffer> BeginAsync(IMessage message, int size)
     {
-        using var lease = await _connection.Server.Outgoing.TakeAsync(size, CancellationToken).ConfigureAwait(false);
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(CancellationToken);
-        var bytes = new byte[size + PrefixLength];
-        WriteMessage(message, bytes);
+        var frames = new FrameBuffer();
+        WriteHeaders(frames);
+        var small = size <= SmallBuffers.Size;
+        if (small && _connection.Link.Windows.TryTake(Id, size + GrpcMessage.PrefixLength))
+        {
+            frames.Begin(Http2FrameType.Data, Http2Flags.None, Id);
+            GrpcMessage.Write(message, frames.Claim(size + GrpcMessage.PrefixLength));
+            return frames.End();
+        }
+
+        // Who reads a stream of events may take his time; over a large message he holds memory that others wait for.
+        await _connection.Link.Output.SendAsync(frames.Written).ConfigureAwait(false);
+        using var lease = small ? null : await _connection.Server.Outgoing.TakeAsync(size, CancellationToken).ConfigureAwait(false);
         try
         {
-            for (var sent = 0; sent < bytes.Length;)
-            {
-                patience.CancelAfter(s_stall);
-                var count = await _connection.Windows.TakeAsync(Id, Math.Min(bytes.Length - sent, Http2FrameHeader.MaxLength), patience.Token).ConfigureAwait(false);
-                if (count == 0)
-                {
-                    throw new OperationCanceledException();
-                }
-
-                var header = new byte[Http2FrameHeader.Size];
-                new Http2FrameHeader(count, Http2FrameType.Data, Http2Flags.None, Id).Write(header);
-                await _connection.Output.SendAsync(header, bytes.AsMemory(sent, count)).WaitAsync(patience.Token).ConfigureAwait(false);
-                sent += count;
-            }
+            await _connection.Link.SendDataAsync(
+                Id, GrpcMessage.ToBytes(message, size), Http2Flags.None, small ? Timeout.InfiniteTimeSpan : Http2Link.Stall, CancellationToken).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (patience.IsCancellationRequested && !CancellationToken.IsCancellationRequested)
+        catch (TimeoutException)
         {
-            // It does not read, and others wait for what it holds.
+            // A frame may be half-way out.
             _connection.Abort();
             throw;
         }
-    }
 
-    private static void RequireSize(IMessage? message)
-    {
-        if (message?.CalculateSize() > UnixChannel.MaxMessageBytes)
-        {
-            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"the answer is larger than {UnixChannel.MaxMessageBytes} bytes"));
-        }
-    }
-
-    private static void WriteMessage(IMessage message, Span<byte> target)
-    {
-        target[0] = 0;
-        BinaryPrimitives.WriteUInt32BigEndian(target[1..], (uint)(target.Length - PrefixLength));
-        message.WriteTo(target[PrefixLength..]);
+        return new FrameBuffer();
     }
 
     private void WriteHeaders(FrameBuffer frames)

@@ -8,7 +8,7 @@ namespace Shim.Transport.Http2;
 /// <content>The request, as it comes in.</content>
 internal sealed partial class GrpcCall
 {
-    private readonly byte[] _prefix = new byte[PrefixLength];
+    private readonly byte[] _prefix = new byte[GrpcMessage.PrefixLength];
 
     // Guarded by the lock. What comes of a large one before it has its place lies in an array of the size of a stream's window.
     private int _prefixed;
@@ -33,13 +33,13 @@ internal sealed partial class GrpcCall
 
             while (!bytes.IsEmpty && _refusal is null)
             {
-                if (_prefixed < PrefixLength)
+                if (_prefixed < GrpcMessage.PrefixLength)
                 {
-                    var count = Math.Min(bytes.Length, PrefixLength - _prefixed);
+                    var count = Math.Min(bytes.Length, GrpcMessage.PrefixLength - _prefixed);
                     bytes[..count].CopyTo(_prefix.AsSpan(_prefixed));
                     bytes = bytes[count..];
                     _prefixed += count;
-                    if (_prefixed == PrefixLength)
+                    if (_prefixed == GrpcMessage.PrefixLength)
                     {
                         Expect_NeedsLock(BinaryPrimitives.ReadUInt32BigEndian(_prefix.AsSpan(1)));
                     }
@@ -104,7 +104,7 @@ internal sealed partial class GrpcCall
         else
         {
             _length = (int)length;
-            var large = length + PrefixLength > LargeRequests.Above;
+            var large = length + GrpcMessage.PrefixLength > LargeRequests.Above;
             _message = new byte[large ? LargeRequests.Above : length];
             if (large)
             {
@@ -133,17 +133,18 @@ internal sealed partial class GrpcCall
                 _message = whole;
             }
 
-            await _connection.Output.AddWindowAsync(Id, _length + PrefixLength - LargeRequests.Above).ConfigureAwait(false);
+            await _connection.Link.Output.AddWindowAsync(Id, _length + GrpcMessage.PrefixLength - LargeRequests.Above).ConfigureAwait(false);
             await WatchAsync().ConfigureAwait(false);
-        }
-        catch (TaskException e)
-        {
-            Refuse(ErrorKinds.ToStatus(e));
         }
         catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or System.Net.Sockets.SocketException)
         {
             // It is given up, or the time for it is over: that is the answer.
             Refuse(new Status(StatusCode.DeadlineExceeded, "Deadline Exceeded"));
+        }
+        catch (Exception e)
+        {
+            // Too many wait, or there is no memory for it after all.
+            Refuse(ErrorKinds.ToStatus(e));
         }
     }
 
@@ -152,7 +153,7 @@ internal sealed partial class GrpcCall
     {
         for (var before = -1L; ;)
         {
-            await Task.Delay(s_stall, CancellationToken).ConfigureAwait(false);
+            await Task.Delay(Http2Link.Stall, CancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 if (_requestEnded)
@@ -162,7 +163,7 @@ internal sealed partial class GrpcCall
 
                 if (_received == before)
                 {
-                    Refuse_NeedsLock(new Status(StatusCode.DeadlineExceeded, $"the request did not get on for {s_stall.TotalSeconds:0} s"));
+                    Refuse_NeedsLock(new Status(StatusCode.DeadlineExceeded, $"the request did not get on for {Http2Link.Stall.TotalSeconds:0} s"));
                     return;
                 }
 

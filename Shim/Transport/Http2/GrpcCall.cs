@@ -8,12 +8,6 @@ namespace Shim.Transport.Http2;
 [SuppressMessage("Design", "CA1001", Justification = "It disposes of the source itself when it has ended.")]
 internal sealed partial class GrpcCall : IThreadPoolWorkItem
 {
-    // Of a message: compressed or not, then the length.
-    private const int PrefixLength = 5;
-
-    // How long a client may hold memory that others wait for without a byte that moves.
-    private static readonly TimeSpan s_stall = TimeSpan.FromSeconds(30);
-
     private readonly GrpcConnection _connection;
     private readonly string _path;
     private readonly CancellationTokenSource _cancel = new();
@@ -104,7 +98,6 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
             if (TakeRequest(out var refusal) is { } request)
             {
                 answer = await Method!.Answer(request, this).ConfigureAwait(false);
-                RequireSize(answer);
             }
             else
             {
@@ -114,7 +107,9 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
         catch (Exception e)
         {
             answer = null;
-            status = (e as RpcException)?.Status ?? _connection.Server.Options.ToStatus(e);
+
+            // Nobody hears of it when the client is gone, and then that is all that has failed.
+            status = _lost ? new Status(StatusCode.Cancelled, "the client has gone") : (e as RpcException)?.Status ?? _connection.Server.Options.ToStatus(e);
             if (status.StatusCode == StatusCode.Cancelled && DateTime.UtcNow >= _deadline)
             {
                 status = new Status(StatusCode.DeadlineExceeded, "Deadline Exceeded");
@@ -125,17 +120,17 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
         {
             if (!_lost)
             {
-                await SendAsync(answer, status).ConfigureAwait(false);
+                await EndAsync(answer, status).ConfigureAwait(false);
                 if (!_requestEnded)
                 {
                     // The answer is complete; the client need not send the rest of what it asks.
-                    await _connection.Output.ResetAsync(Id, Http2ErrorCode.NoError).ConfigureAwait(false);
+                    await _connection.Link.Output.ResetAsync(Id, Http2ErrorCode.NoError).ConfigureAwait(false);
                 }
             }
         }
-        catch (Exception e) when (e is System.Net.Sockets.SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception e) when (e is System.Net.Sockets.SocketException or ObjectDisposedException or OperationCanceledException or TimeoutException)
         {
-            // The client is gone.
+            // The client is gone, or does not read.
         }
         catch (Exception e)
         {

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net.Sockets;
@@ -11,8 +10,6 @@ namespace Shim.Transport.Http2;
 [SuppressMessage("Design", "CA1001", Justification = "DisposeAsync is its end; the source has no timer.")]
 internal sealed class GrpcClient : IAsyncDisposable
 {
-    private const int PrefixLength = 5;
-
     // HPACK's fixed table.
     private const int MethodPost = 3;
     private const int SchemeHttp = 6;
@@ -24,8 +21,6 @@ internal sealed class GrpcClient : IAsyncDisposable
 
     private GrpcClient(Socket socket) => (_socket, _link) = (socket, new Http2Link(socket, _closed.Token));
 
-    private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
-
     /// <summary>Connects. Throws SocketException when nobody listens.</summary>
     internal static async Task<GrpcClient> ConnectAsync(string socketPath, CancellationToken cancellationToken)
     {
@@ -34,7 +29,7 @@ internal sealed class GrpcClient : IAsyncDisposable
         {
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), cancellationToken).ConfigureAwait(false);
             var client = new GrpcClient(socket);
-            await client._link.Output.SendAsync(Http2Link.Greet(new FrameBuffer(64).Octets(Preface)).Written).ConfigureAwait(false);
+            await client._link.Output.SendAsync(Http2Link.Greet(new FrameBuffer(64).Octets(Http2Link.Preface.Span)).Written).ConfigureAwait(false);
             return client;
         }
         catch
@@ -64,7 +59,7 @@ internal sealed class GrpcClient : IAsyncDisposable
         {
             throw new RpcException(new Status(StatusCode.DeadlineExceeded, $"no answer within {limit.TotalSeconds:0} s"));
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or Http2Exception)
+        catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or TimeoutException or Http2Exception)
         {
             throw new RpcException(new Status(StatusCode.Unavailable, $"the connection has ended: {e.Message}"));
         }
@@ -89,7 +84,7 @@ internal sealed class GrpcClient : IAsyncDisposable
                 .Header("te", "trailers").Header("grpc-timeout", GrpcText.Timeout(limit)).End().Written).ConfigureAwait(false);
 
             // Beside the reading: the server opens its window while it is sent.
-            var sending = SendAsync(stream, request);
+            var sending = _link.SendDataAsync(stream, GrpcMessage.ToBytes(request, request.CalculateSize()), Http2Flags.EndStream, Http2Link.Stall, _closed.Token);
             var status = await ReadAsync(stream).ConfigureAwait(false);
             _link.Windows.Close(stream);
             await sending.ConfigureAwait(false);
@@ -98,28 +93,6 @@ internal sealed class GrpcClient : IAsyncDisposable
         finally
         {
             _link.Windows.Close(stream);
-        }
-    }
-
-    private async Task SendAsync(int stream, IMessage request)
-    {
-        var bytes = new byte[PrefixLength + request.CalculateSize()];
-        BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(1), (uint)(bytes.Length - PrefixLength));
-        request.WriteTo(bytes.AsSpan(PrefixLength));
-        for (var sent = 0; sent < bytes.Length;)
-        {
-            var count = await _link.Windows.TakeAsync(stream, Math.Min(bytes.Length - sent, Http2FrameHeader.MaxLength), CancellationToken.None).ConfigureAwait(false);
-            if (count == 0)
-            {
-                // It was answered before it was complete.
-                return;
-            }
-
-            var header = new byte[Http2FrameHeader.Size];
-            var last = sent + count == bytes.Length ? Http2Flags.EndStream : Http2Flags.None;
-            new Http2FrameHeader(count, Http2FrameType.Data, last, stream).Write(header);
-            await _link.Output.SendAsync(header, bytes.AsMemory(sent, count)).ConfigureAwait(false);
-            sent += count;
         }
     }
 

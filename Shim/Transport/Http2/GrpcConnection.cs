@@ -19,12 +19,10 @@ internal sealed class GrpcConnection : IServerConnection
     private readonly GrpcServer _server;
     private readonly Socket _socket;
     private readonly CancellationTokenSource _closed = new();
-    private readonly Http2Link _link;
     private readonly Lock _lock = new();
 
     // Guarded by the lock: the reader adds, calls remove themselves, the server cancels.
     private readonly Dictionary<int, GrpcCall> _calls = [];
-    private bool _isClosed;
 
     // The reader's alone, but for the last word to a client.
     private int _lastId;
@@ -33,16 +31,12 @@ internal sealed class GrpcConnection : IServerConnection
     {
         _server = server;
         _socket = socket;
-        _link = new Http2Link(socket, _closed.Token);
+        Link = new Http2Link(socket, _closed.Token);
     }
 
     internal GrpcServer Server => _server;
 
-    internal Http2Output Output => _link.Output;
-
-    internal SendWindows Windows => _link.Windows;
-
-    private static ReadOnlyMemory<byte> Preface { get; } = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray();
+    internal Http2Link Link { get; }
 
     /// <inheritdoc/>
     public async Task RunAsync()
@@ -50,10 +44,10 @@ internal sealed class GrpcConnection : IServerConnection
         try
         {
             // Ours may go first: a client may wait for it.
-            await Output.SendAsync(Http2Link.Greet(new FrameBuffer(32)).Written).ConfigureAwait(false);
-            if (await _link.ExpectAsync(Preface).ConfigureAwait(false))
+            await Link.Output.SendAsync(Http2Link.Greet(new FrameBuffer(32)).Written).ConfigureAwait(false);
+            if (await Link.ExpectAsync(Http2Link.Preface).ConfigureAwait(false))
             {
-                while (await _link.NextAsync().ConfigureAwait(false) is { } header)
+                while (await Link.NextAsync().ConfigureAwait(false) is { } header)
                 {
                     await TakeAsync(header).ConfigureAwait(false);
                 }
@@ -80,7 +74,7 @@ internal sealed class GrpcConnection : IServerConnection
                 call.Lose();
             }
 
-            _link.Dispose();
+            Link.Dispose();
             _socket.Dispose();
             _server.Closed(this);
         }
@@ -99,25 +93,12 @@ internal sealed class GrpcConnection : IServerConnection
     }
 
     /// <inheritdoc/>
-    public void Abort()
-    {
-        lock (_lock)
-        {
-            if (_isClosed)
-            {
-                return;
-            }
-
-            _isClosed = true;
-        }
-
-        _closed.Cancel();
-    }
+    public void Abort() => _closed.Cancel();
 
     /// <summary>Takes an ended call from the table.</summary>
     internal void Ended(GrpcCall call)
     {
-        Windows.Close(call.Id);
+        Link.Windows.Close(call.Id);
         lock (_lock)
         {
             _calls.Remove(call.Id);
@@ -151,11 +132,11 @@ internal sealed class GrpcConnection : IServerConnection
                 await TakeDataAsync(header).ConfigureAwait(false);
                 break;
             case Http2FrameType.ResetStream:
-                _ = await _link.ReadCodeAsync(header).ConfigureAwait(false);
+                _ = await Link.ReadCodeAsync(header).ConfigureAwait(false);
                 Find(header.StreamId)?.Lose();
                 break;
             default:
-                await _link.ReadOtherAsync(header).ConfigureAwait(false);
+                await Link.ReadOtherAsync(header).ConfigureAwait(false);
                 break;
         }
     }
@@ -168,7 +149,7 @@ internal sealed class GrpcConnection : IServerConnection
             throw new Http2Exception(Http2ErrorCode.Protocol, $"a client's stream has the number {id}");
         }
 
-        var headers = await _link.ReadHeadersAsync(header).ConfigureAwait(false);
+        var headers = await Link.ReadHeadersAsync(header).ConfigureAwait(false);
         if (id > _lastId)
         {
             _lastId = id;
@@ -190,7 +171,7 @@ internal sealed class GrpcConnection : IServerConnection
 
         // A stream that has ended here may not yet have ended there.
         var call = Find(header.StreamId);
-        await _link.ReadDataAsync(header, call is null ? static _ => { } : call.Take).ConfigureAwait(false);
+        await Link.ReadDataAsync(header, call is null ? static _ => { } : call.Take).ConfigureAwait(false);
         if (header.Has(Http2Flags.EndStream))
         {
             call?.EndRequest();
@@ -216,11 +197,11 @@ internal sealed class GrpcConnection : IServerConnection
         if (method != "POST" || !type.StartsWith("application/grpc", StringComparison.Ordinal))
         {
             // Not gRPC at all: the answer is one of HTTP.
-            await Output.SendAsync(new FrameBuffer().Begin(Http2FrameType.Headers, Http2Flags.EndHeaders | Http2Flags.EndStream, id)
+            await Link.Output.SendAsync(new FrameBuffer().Begin(Http2FrameType.Headers, Http2Flags.EndHeaders | Http2Flags.EndStream, id)
                 .Header(":status", method == "POST" ? "415" : "405").End().Written).ConfigureAwait(false);
             if (!ended)
             {
-                await Output.ResetAsync(id, Http2ErrorCode.NoError).ConfigureAwait(false);
+                await Link.Output.ResetAsync(id, Http2ErrorCode.NoError).ConfigureAwait(false);
             }
 
             return;
@@ -228,7 +209,7 @@ internal sealed class GrpcConnection : IServerConnection
 
         if (!TryAdd(id, path, out var call))
         {
-            await Output.ResetAsync(id, Http2ErrorCode.RefusedStream).ConfigureAwait(false);
+            await Link.Output.ResetAsync(id, Http2ErrorCode.RefusedStream).ConfigureAwait(false);
             return;
         }
 
@@ -254,7 +235,7 @@ internal sealed class GrpcConnection : IServerConnection
         lock (_lock)
         {
             // Last, because the server counts the call from here on.
-            if (_isClosed || _calls.Count >= MaxCalls || !_server.TryBegin())
+            if (_closed.IsCancellationRequested || _calls.Count >= MaxCalls || !_server.TryBegin())
             {
                 return false;
             }
@@ -263,7 +244,7 @@ internal sealed class GrpcConnection : IServerConnection
             _calls.Add(id, call);
         }
 
-        Windows.Open(id);
+        Link.Windows.Open(id);
         return true;
     }
 
@@ -271,7 +252,7 @@ internal sealed class GrpcConnection : IServerConnection
     {
         try
         {
-            await Output.SendAsync(new FrameBuffer(32).Begin(Http2FrameType.GoAway, Http2Flags.None, 0)
+            await Link.Output.SendAsync(new FrameBuffer(32).Begin(Http2FrameType.GoAway, Http2Flags.None, 0)
                 .Number((uint)Volatile.Read(ref _lastId)).Number((uint)code).End().Written).WaitAsync(s_lastWord).ConfigureAwait(false);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException or TimeoutException)

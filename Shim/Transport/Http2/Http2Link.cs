@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.Net.Sockets;
 
 namespace Shim.Transport.Http2;
@@ -24,6 +25,9 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
     // The peer may send on when so much has been taken. Half of what a connection begins with.
     private const int Credit = SendWindows.Initial / 2;
 
+    /// <summary>How long a peer may hold memory that others wait for without a byte that moves.</summary>
+    internal static readonly TimeSpan Stall = TimeSpan.FromSeconds(30);
+
     private readonly SocketInput _input = new(socket, closed);
     private readonly HeaderReader _headers = new();
     private int _taken;
@@ -32,6 +36,9 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
 
     /// <summary>What the peer takes.</summary>
     internal SendWindows Windows { get; } = new(closed);
+
+    /// <summary>What a client begins with.</summary>
+    internal static ReadOnlyMemory<byte> Preface { get; } = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray();
 
     /// <summary>What both sides begin with, a client after its preface.</summary>
     internal static FrameBuffer Greet(FrameBuffer buffer) =>
@@ -83,6 +90,36 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
         {
             await Output.AddWindowAsync(0, _taken).ConfigureAwait(false);
             _taken = 0;
+        }
+    }
+
+    /// <summary>
+    /// Writes the data of a stream, as fast as the peer takes it, and <paramref name="last"/> with its last frame. Ends early when the stream has. Throws
+    /// TimeoutException when nothing moves for <paramref name="patience"/>: the connection is of no use any more then.
+    /// </summary>
+    internal async Task SendDataAsync(int stream, ReadOnlyMemory<byte> data, Http2Flags last, TimeSpan patience, CancellationToken cancellationToken)
+    {
+        using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        try
+        {
+            while (!data.IsEmpty)
+            {
+                stall.CancelAfter(patience);
+                var count = await Windows.TakeAsync(stream, Math.Min(data.Length, Http2FrameHeader.MaxLength), stall.Token).ConfigureAwait(false);
+                if (count == 0)
+                {
+                    return;
+                }
+
+                var header = new byte[Http2FrameHeader.Size];
+                new Http2FrameHeader(count, Http2FrameType.Data, count == data.Length ? last : Http2Flags.None, stream).Write(header);
+                await Output.SendAsync(header, data[..count]).WaitAsync(stall.Token).ConfigureAwait(false);
+                data = data[count..];
+            }
+        }
+        catch (OperationCanceledException) when (stall.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw new TimeoutException($"no byte was taken for {patience.TotalSeconds:0} s");
         }
     }
 
@@ -141,7 +178,7 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
         var payload = await PayloadAsync(header.Length).ConfigureAwait(false);
         var at = header.Type == Http2FrameType.GoAway ? 4 : 0;
         return payload.Length >= at + 4
-            ? (Http2ErrorCode)System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(payload.Span[at..])
+            ? (Http2ErrorCode)BinaryPrimitives.ReadUInt32BigEndian(payload.Span[at..])
             : throw new Http2Exception(Http2ErrorCode.FrameSize, "a frame is too short for its code");
     }
 
@@ -187,8 +224,8 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
 
         for (; !payload.IsEmpty; payload = payload[SettingSize..])
         {
-            var name = System.Buffers.Binary.BinaryPrimitives.ReadUInt16BigEndian(payload.Span);
-            var value = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(payload.Span[2..]);
+            var name = BinaryPrimitives.ReadUInt16BigEndian(payload.Span);
+            var value = BinaryPrimitives.ReadUInt32BigEndian(payload.Span[2..]);
             if (name == SettingInitialWindow && !Windows.TrySetInitial(value))
             {
                 throw new Http2Exception(Http2ErrorCode.FlowControl, "a window that is too large");
@@ -220,7 +257,7 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
             throw new Http2Exception(Http2ErrorCode.FrameSize, "a window that is none");
         }
 
-        var bytes = System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(payload.Span) & int.MaxValue;
+        var bytes = BinaryPrimitives.ReadInt32BigEndian(payload.Span) & int.MaxValue;
         if (bytes == 0 || !Windows.TryAdd(header.StreamId, bytes))
         {
             throw new Http2Exception(Http2ErrorCode.FlowControl, "a window that is empty or too large");

@@ -25,7 +25,6 @@ internal sealed class ServerConnection : IServerConnection
     // Guarded by the lock: the reader adds, calls remove themselves, the server cancels.
     private readonly Dictionary<uint, ServerCall> _calls = [];
     private int _streams;
-    private bool _isClosed;
 
     // The reader's alone.
     private uint _lastId;
@@ -91,20 +90,7 @@ internal sealed class ServerConnection : IServerConnection
     }
 
     /// <inheritdoc/>
-    public void Abort()
-    {
-        lock (_lock)
-        {
-            if (_isClosed)
-            {
-                return;
-            }
-
-            _isClosed = true;
-        }
-
-        _closed.Cancel();
-    }
+    public void Abort() => _closed.Cancel();
 
     internal void Log(string line) => _server.Options.Log(line);
 
