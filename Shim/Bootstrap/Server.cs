@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Containerd.Shim.V1;
 using Google.Protobuf.WellKnownTypes;
 using Microsoft.Win32.SafeHandles;
@@ -6,7 +5,6 @@ using Shim.Interop;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
-using Shim.Transport;
 using Shim.Transport.Grpc;
 using Shim.Transport.Http2;
 
@@ -24,12 +22,9 @@ internal sealed class Server
     private readonly Listener _listener;
     private readonly TaskLog _log;
 
-    // Held here, because a registration that is collected is one that ends.
-    private readonly List<PosixSignalRegistration> _registrations = [];
-
+    private readonly Ending _ending;
     private readonly SafeFileHandle _stateLock;
     private GrpcServer? _server;
-    private int _ending;
 
     private Server(TaskService tasks, Listener listener, SafeFileHandle stateLock, TaskLog log)
     {
@@ -37,6 +32,7 @@ internal sealed class Server
         _tasks = tasks;
         _listener = listener;
         _log = log;
+        _ending = new Ending(tasks, EndAsync, log);
     }
 
     /// <summary>Serves until Shutdown or a signal ends the process.</summary>
@@ -97,41 +93,10 @@ internal sealed class Server
             Runtime = options.Runtime,
             RuntimeRoot = options.RuntimeRoot ?? "",
         };
-        var service = new ShimGrpcService(_tasks, info, () => Begin(EndAsync));
-        _server = new GrpcServer(ShimMethods.Of(service), new ServerOptions
-        {
-            Log = _log.Error,
-            Accept = socket => PeerCheck.IsAllowed(socket, _log.Error),
-            Worked = trim.Worked,
-        });
+        _server = new GrpcServer(ShimMethods.Of(new ShimGrpcService(_tasks, info, _ending.Begin)), Wire.Options(_log, trim.Worked));
         _ = Task.Run(() => _server.ServeAsync(_listener.Socket, CancellationToken.None));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
-
-        // The terminal of whoever started this by hand may go; the container must not lose its parent to that.
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        _ending.TakeSignals();
         trim.Worked();
-    }
-
-    private void StopOn(PosixSignalContext context)
-    {
-        context.Cancel = true;
-        Begin(StopAsync);
-    }
-
-    private void Begin(Func<Task> ending)
-    {
-        if (Interlocked.Exchange(ref _ending, 1) == 0)
-        {
-            _ = Task.Run(ending);
-        }
-    }
-
-    /// <summary>Told to end by a signal: the container goes first, because without a shim nobody would be its parent.</summary>
-    private async Task StopAsync()
-    {
-        await OrderlyStop.RunAsync(_tasks, _log).ConfigureAwait(false);
-        await EndAsync().ConfigureAwait(false);
     }
 
     private async Task EndAsync()

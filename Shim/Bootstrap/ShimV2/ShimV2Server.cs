@@ -1,14 +1,11 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
-using Containerd;
 using Shim.Interop;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
 using Shim.Transport;
 using Shim.Transport.ShimV2;
-using Shim.Transport.Ttrpc;
 
 namespace Shim.Bootstrap.ShimV2;
 
@@ -28,15 +25,14 @@ internal sealed class ShimV2Server
     private readonly string _socketPath;
     private readonly EventForwarder _events;
 
-    // Held here, because a registration that is collected is one that ends.
-    private readonly List<PosixSignalRegistration> _registrations = [];
+    private readonly Ending _ending;
     private ConnectionServer? _server;
-    private int _ending;
 
     private ShimV2Server(Daemon daemon, string socketPath, TaskLog log)
     {
         (_log, _socketPath) = (log, socketPath);
         _events = new EventForwarder(SinkOf(daemon), daemon.Namespace, log);
+        _ending = new Ending(_tasks, EndAsync, log);
     }
 
     /// <summary>Serves until Shutdown or a signal ends the process.</summary>
@@ -71,47 +67,13 @@ internal sealed class ShimV2Server
 
         // Who may create containers in containerd is root here: its shims run any logger. Ours still wants one that only root could have changed.
         var streams = new StreamServices(reaper, log.Error) { Namespace = daemon.Namespace, Released = trim.Worked, LoggerDirectories = new(["/"]) };
-        var api = new TaskApi(_tasks, new ContainerHomes(reaper, streams, log, daemon.Namespace), _events, () => Begin(EndAsync));
-        var options = new TtrpcServerOptions
-        {
-            ToStatus = e =>
-            {
-                if (!ErrorKinds.IsExpected(e))
-                {
-                    log.Error(e.ToString());
-                }
-
-                return ErrorKinds.ToStatus(e);
-            },
-            Log = log.Error,
-            Accept = socket => PeerCheck.IsAllowed(socket, log.Error),
-            Worked = trim.Worked,
-        };
+        var api = new TaskApi(_tasks, new ContainerHomes(reaper, streams, log, daemon.Namespace), _events, _ending.Begin);
+        var options = Wire.Options(log, trim.Worked);
         _server = protocol == "grpc" ? GrpcTaskServer.New(api, options) : TtrpcTaskServer.New(api, options);
         var listener = new Socket(new SafeSocketHandle(ListenDescriptor, ownsHandle: true));
         _ = Task.Run(() => _server.ServeAsync(listener, CancellationToken.None));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        _ending.TakeSignals();
         trim.Worked();
-    }
-
-    private void StopOn(PosixSignalContext context)
-    {
-        context.Cancel = true;
-        Begin(async () =>
-        {
-            await OrderlyStop.RunAsync(_tasks, _log).ConfigureAwait(false);
-            await EndAsync().ConfigureAwait(false);
-        });
-    }
-
-    private void Begin(Func<Task> ending)
-    {
-        if (Interlocked.Exchange(ref _ending, 1) == 0)
-        {
-            _ = Task.Run(ending);
-        }
     }
 
     /// <summary>

@@ -8,7 +8,7 @@ using ShimContract = Containerd.Shim.V1.Shim;
 
 namespace Shim.Transport.Grpc;
 
-/// <summary>The private service on gRPC: translates, answers failures with their status code, decides nothing.</summary>
+/// <summary>The private service on gRPC: translates, decides nothing. Its exceptions become statuses in the server.</summary>
 /// <param name="tasks">The domain.</param>
 /// <param name="info">What Info answers.</param>
 /// <param name="shutdown">Ends this process after the answer.</param>
@@ -59,29 +59,22 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
             return new ExecResponse { Pid = (uint)process.Pid, Process = Messages.ToMessage(container.View(process)) };
         });
 
-    public override Task<Empty> Pty(PtyRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> Pty(PtyRequest request, ServerCallContext context)
     {
         tasks.Container.Resize(ToPid(request.Pid), (int)Math.Min(request.Width, int.MaxValue), (int)Math.Min(request.Height, int.MaxValue));
         return s_empty;
-    });
+    }
 
     public override async Task Events(EventsRequest request, IServerStreamWriter<Event> responseStream, ServerCallContext context)
     {
-        try
+        var events = tasks.Services.Journal.ReadAsync((long)Math.Min(request.AfterSequence, long.MaxValue), !request.NoFollow, context.CancellationToken);
+        await foreach (var what in events.ConfigureAwait(false))
         {
-            var events = tasks.Services.Journal.ReadAsync((long)Math.Min(request.AfterSequence, long.MaxValue), !request.NoFollow, context.CancellationToken);
-            await foreach (var what in events.ConfigureAwait(false))
-            {
-                await responseStream.WriteAsync(Messages.ToMessage(what), context.CancellationToken).ConfigureAwait(false);
-            }
-        }
-        catch (Exception e)
-        {
-            throw ToRpcException(e);
+            await responseStream.WriteAsync(Messages.ToMessage(what), context.CancellationToken).ConfigureAwait(false);
         }
     }
 
-    public override Task<StateResponse> State(StateRequest request, ServerCallContext context) => Answer(() => Task.FromResult(CurrentState()));
+    public override Task<StateResponse> State(StateRequest request, ServerCallContext context) => Task.FromResult(CurrentState());
 
     public override Task<Empty> Pause(PauseRequest request, ServerCallContext context) =>
         ChangeAsync(context, "pause", async () =>
@@ -97,7 +90,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
             return new Empty();
         });
 
-    public override Task<Empty> Kill(KillRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> Kill(KillRequest request, ServerCallContext context)
     {
         var signal = (int)Math.Min(request.Signal, int.MaxValue);
         if (request.All)
@@ -115,13 +108,13 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         }
 
         return s_empty;
-    });
+    }
 
-    public override Task<WaitResponse> Wait(WaitRequest request, ServerCallContext context) => Answer(async () =>
+    public override async Task<WaitResponse> Wait(WaitRequest request, ServerCallContext context)
     {
         var (pid, exit) = await tasks.Container.WaitAsync(ToPid(request.Pid), context.CancellationToken).ConfigureAwait(false);
         return new WaitResponse { Pid = (uint)pid, Exit = Messages.ToMessage(exit) };
-    });
+    }
 
     public override Task<Empty> Update(UpdateRequest request, ServerCallContext context) =>
         ChangeAsync(context, "update", async () =>
@@ -130,42 +123,42 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
             return new Empty();
         });
 
-    public override Task<PidsResponse> Pids(PidsRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<PidsResponse> Pids(PidsRequest request, ServerCallContext context)
     {
         var container = tasks.Container;
         var processes = request.Pid != 0 ? [container.Process(ToPid(request.Pid))]
             : request.ManagedOnly ? container.Managed()
             : container.Processes();
         return Task.FromResult(new PidsResponse { Processes = { processes.Select(Messages.ToMessage) } });
-    });
+    }
 
     public override Task<StatsResponse> Stats(StatsRequest request, ServerCallContext context) =>
-        Answer(() => Task.FromResult(new StatsResponse { Stats = Messages.ToMessage(tasks.Container.Stats()) }));
+        Task.FromResult(new StatsResponse { Stats = Messages.ToMessage(tasks.Container.Stats()) });
 
-    public override Task<Empty> CloseStdin(CloseStdinRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> CloseStdin(CloseStdinRequest request, ServerCallContext context)
     {
         tasks.Container.CloseStdin(ToPid(request.Pid));
         return s_empty;
-    });
+    }
 
-    public override Task<Empty> Attach(AttachRequest request, ServerCallContext context) => Answer(async () =>
+    public override async Task<Empty> Attach(AttachRequest request, ServerCallContext context)
     {
         await tasks.Container.AttachAsync(ToPid(request.Pid), request.Stdin, request.Stdout, request.Stderr).ConfigureAwait(false);
         return new Empty();
-    });
+    }
 
-    public override Task<Empty> Detach(DetachRequest request, ServerCallContext context) => Answer(async () =>
+    public override async Task<Empty> Detach(DetachRequest request, ServerCallContext context)
     {
         await tasks.Container.DetachAsync(ToPid(request.Pid), request.Stdout).ConfigureAwait(false);
         return new Empty();
-    });
+    }
 
-    public override Task<Empty> ReopenLogs(ReopenLogsRequest request, ServerCallContext context) => Answer(async () =>
+    public override async Task<Empty> ReopenLogs(ReopenLogsRequest request, ServerCallContext context)
     {
         _ = tasks.Container;
         await tasks.Services.Streams.Logs.ReopenAsync().ConfigureAwait(false);
         return new Empty();
-    });
+    }
 
     public override Task<AdoptResponse> Adopt(AdoptRequest request, ServerCallContext context) =>
         ChangeAsync(context, $"adopt {request.Id}", async () =>
@@ -175,21 +168,21 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
             return new AdoptResponse { Pid = (uint)container.InitPid };
         });
 
-    public override Task<Empty> Collected(CollectedRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> Collected(CollectedRequest request, ServerCallContext context)
     {
         tasks.Container.Collected(ToPid(request.Pid), (int)request.WaitStatus);
         return s_empty;
-    });
+    }
 
-    public override Task<Empty> Recorded(RecordedRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> Recorded(RecordedRequest request, ServerCallContext context)
     {
         tasks.Services.Journal.Recorded((long)Math.Min(request.Sequence, long.MaxValue));
         return s_empty;
-    });
+    }
 
     public override Task<InfoResponse> Info(InfoRequest request, ServerCallContext context) => Task.FromResult(info);
 
-    public override Task<DumpResponse> Dump(DumpRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<DumpResponse> Dump(DumpRequest request, ServerCallContext context)
     {
         var services = tasks.Services;
         return Task.FromResult(new DumpResponse
@@ -211,14 +204,14 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
                 ["heap_bytes"] = GC.GetTotalMemory(false),
             },
         });
-    });
+    }
 
-    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext context) => Answer(() =>
+    public override Task<Empty> Shutdown(ShutdownRequest request, ServerCallContext context)
     {
         tasks.Close();
         shutdown();
         return s_empty;
-    });
+    }
 
     private StateResponse CurrentState()
     {
@@ -241,38 +234,16 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         using var operation = tasks.Services.Operations.Begin(name);
         try
         {
-            var answer = await Answer(call).ConfigureAwait(false);
+            var answer = await call().ConfigureAwait(false);
             context.ResponseTrailers.Add(SequenceTrailer, tasks.Services.Journal.Sequence.ToString(CultureInfo.InvariantCulture));
             tasks.Services.Log.Debug($"{name}: done after {operation.Elapsed.TotalMilliseconds:0} ms");
             return answer;
         }
-        catch (RpcException e)
-        {
-            tasks.Services.Log.Debug($"{name}: {e.StatusCode} after {operation.Elapsed.TotalMilliseconds:0} ms: {e.Status.Detail}");
-            throw;
-        }
-    }
-
-    private async Task<T> Answer<T>(Func<Task<T>> call)
-    {
-        try
-        {
-            return await call().ConfigureAwait(false);
-        }
         catch (Exception e)
         {
-            throw ToRpcException(e);
+            tasks.Services.Log.Debug($"{name}: failed after {operation.Elapsed.TotalMilliseconds:0} ms: {e.Message}");
+            throw;
         }
-    }
-
-    private RpcException ToRpcException(Exception e)
-    {
-        if (!ErrorKinds.IsExpected(e))
-        {
-            tasks.Services.Log.Error(e.ToString());
-        }
-
-        return new RpcException(ErrorKinds.ToStatus(e));
     }
 
     private static string Short(string text) => text.Length <= 100 ? text : string.Concat(text.AsSpan(0, 100), "...");
