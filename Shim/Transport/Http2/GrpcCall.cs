@@ -18,6 +18,9 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
     private bool _lost;
     private bool _over;
 
+    // By somebody, and not by its deadline. The clock does not tell: a timer may be a moment ahead of it.
+    private volatile bool _isCancelled;
+
     private DateTime _deadline = DateTime.MaxValue;
 
     internal GrpcCall(GrpcConnection connection, int id, string path, GrpcMethod? method)
@@ -66,6 +69,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
     /// <summary>Cancels what is done for it.</summary>
     internal void Cancel()
     {
+        _isCancelled = true;
         try
         {
             _cancel.Cancel();
@@ -110,7 +114,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
 
             // Nobody hears of it when the client is gone, and then that is all that has failed.
             status = _lost ? new Status(StatusCode.Cancelled, "the client has gone") : (e as RpcException)?.Status ?? _connection.Server.Options.ToStatus(e);
-            if (status.StatusCode == StatusCode.Cancelled && DateTime.UtcNow >= _deadline)
+            if (status.StatusCode == StatusCode.Cancelled && CancellationToken.IsCancellationRequested && !_isCancelled)
             {
                 status = new Status(StatusCode.DeadlineExceeded, "Deadline Exceeded");
             }
