@@ -90,9 +90,9 @@ public sealed class CgroupFootprintTests
             await File.WriteAllTextAsync(Path.Combine(directory, "below", "cgroup.procs"), sleep.Id.ToString(CultureInfo.InvariantCulture));
         }
 
-        Assert.That(await CgroupFootprint.RemoveAsync(plan), Is.Empty);
+        Assert.That(await CgroupFootprint.RemoveAsync(plan, TimeProvider.System), Is.Empty);
         Assert.That(sleep.WaitForExit(5000), Is.True, "the process in them");
         Assert.That(plan.Where(Directory.Exists), Is.Empty);
-        Assert.That(await CgroupFootprint.RemoveAsync(plan), Is.Empty, "once more");
+        Assert.That(await CgroupFootprint.RemoveAsync(plan, TimeProvider.System), Is.Empty, "once more");
     }
 }

@@ -21,7 +21,6 @@ internal static class Probes
                 "sigchld-ignored" => ReaperProbes.IgnoredSigChld(arguments is ["default"]),
                 "order" => ReaperProbes.Order(),
                 "slow-handler" => ReaperProbes.SlowHandler(),
-                "idle" => ReaperProbes.Idle(),
                 "stranger" => ReaperProbes.Stranger(),
                 "kill-group" => ReaperProbes.KillGroup(),
                 "runtime" => RuntimeProbe.Run(arguments),

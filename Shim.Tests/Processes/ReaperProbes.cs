@@ -205,34 +205,6 @@ internal static class ReaperProbes
         };
     }
 
-    /// <summary>How often the reaper's thread gives up the processor while there is no child.</summary>
-    internal static JsonObject Idle()
-    {
-        Libc.SetDefaultDisposition(Libc.SIGCHLD);
-        Libc.BecomeSubreaper();
-        var reaper = new Reaper(_ => { });
-        var thread = 0;
-        var running = new Thread(() =>
-        {
-            // The calling thread's own directory: the number by which the kernel counts its switches.
-            thread = int.Parse(Path.GetFileName(new FileInfo("/proc/thread-self").LinkTarget!), CultureInfo.InvariantCulture);
-            reaper.Run();
-        })
-        { IsBackground = true };
-        running.Start();
-        reaper.Spawn(Shell("exit 0")).Exit.Wait(s_limit);
-
-        // Until it has found that there are no more children.
-        Thread.Sleep(300);
-        var before = Switches(thread);
-        Thread.Sleep(3000);
-        var switches = Switches(thread) - before;
-
-        // Control: the same count does move when there is work, and a sleeping reaper does wake up for it.
-        var works = reaper.Spawn(Shell("exit 3")).Exit.Wait(s_limit);
-        return new JsonObject { ["switches"] = switches, ["works"] = works, ["moved"] = Switches(thread) - before > switches };
-    }
-
     /// <summary>A process that is not our child at all: its end is seen, its status is not known.</summary>
     internal static JsonObject Stranger()
     {
@@ -272,7 +244,7 @@ internal static class ReaperProbes
         }
 
         var reaper = new Reaper(failed ?? (_ => { }));
-        new Thread(reaper.Run) { IsBackground = true, Name = "reaper" }.Start();
+        ReaperThread.Start(reaper);
         return reaper;
     }
 

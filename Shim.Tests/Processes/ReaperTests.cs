@@ -85,14 +85,6 @@ public sealed class ReaperTests
     }
 
     [Test]
-    public async Task Run_NoChildren_SleepsWithoutWakingUp()
-    {
-        var seen = await Probe.RunAsync("idle");
-        Assert.That(Number(seen, "switches"), Is.Zero);
-        Assert.That((Flag(seen, "works"), Flag(seen, "moved")), Is.EqualTo((true, true)));
-    }
-
-    [Test]
     public async Task KillGroup_ChildWithChildren_AllEnd()
     {
         var seen = await Probe.RunAsync("kill-group");

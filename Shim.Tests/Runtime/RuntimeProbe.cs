@@ -18,7 +18,7 @@ internal static class RuntimeProbe
         Libc.SetDefaultDisposition(Libc.SIGCHLD);
         Libc.BecomeSubreaper();
         var reaper = new Reaper(_ => { });
-        new Thread(reaper.Run) { IsBackground = true }.Start();
+        ReaperThread.Start(reaper);
 
         // What must not reach the runtime.
         Environment.SetEnvironmentVariable("NOTIFY_SOCKET", "/run/ours");

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Net.Sockets;
 using Containerd.Services.Events.Ttrpc.V1;
 using Containerd.Types;
 using Google.Protobuf;
@@ -10,6 +9,8 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Shim.Interop;
+using Shim.Loops;
 using Shim.Tests.Support;
 using Shim.Transport.Ttrpc;
 using GrpcEvents = Containerd.Services.Events.V1.Events;
@@ -24,7 +25,7 @@ namespace Shim.Tests.ShimV2;
 internal sealed class FakeDaemon(string directory) : IAsyncDisposable
 {
     private readonly ConcurrentQueue<string> _wires = [];
-    private (TtrpcServer Server, Socket Listener, CancellationTokenSource End, Task Serving)? _ttrpc;
+    private (TtrpcServer Server, UnixSocket Listener, CancellationTokenSource End, Task Serving)? _ttrpc;
     private WebApplication? _grpc;
     private int _attempts;
 
@@ -54,9 +55,7 @@ internal sealed class FakeDaemon(string directory) : IAsyncDisposable
             return;
         }
 
-        var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(TtrpcAddress));
-        listener.Listen(128);
+        var listener = new UnixSocket(UnixSockets.Listen(TtrpcAddress, 128));
         var server = new TtrpcServer(
             new TtrpcMethods().Unary("containerd.services.events.ttrpc.v1.Events", "Forward", ForwardRequest.Parser, (request, _) =>
             {
@@ -77,6 +76,7 @@ internal sealed class FakeDaemon(string directory) : IAsyncDisposable
             await end.CancelAsync();
             await serving.WithinAsync(Poll.Deadline, "the fake daemon accepts nothing more");
             listener.Dispose();
+            File.Delete(TtrpcAddress);
             end.Dispose();
             File.Delete(TtrpcAddress);
             _ttrpc = null;

@@ -6,6 +6,7 @@ using Grpc.Core;
 using Mono.Unix.Native;
 using NUnit.Framework;
 using Shim.Bootstrap.ShimV2;
+using Shim.Interop;
 using Shim.Tests.Support;
 
 namespace Shim.Tests.ShimV2;
@@ -157,7 +158,7 @@ internal sealed class ShimV2Fixture : IAsyncDisposable
         // A shim that ends waits a while for a daemon that is away.
         Daemon.Refusing = null;
         Daemon.StartTtrpc();
-        foreach (var (id, address, wire) in _started.Where(started => ShimSocket.IsServed(ShimSocket.PathOf(started.Address))))
+        foreach (var (id, address, wire) in _started.Where(started => UnixSockets.IsServed(ShimSocket.PathOf(started.Address))))
         {
             try
             {

@@ -34,7 +34,7 @@ internal sealed class TaskClient : IAsyncDisposable
         var service = wire == TaskWire.TtrpcV2 ? "containerd.task.v2.Task" : "containerd.task.v3.Task";
         return wire == TaskWire.GrpcV3
             ? new TaskClient(null, UnixChannel.Open(path), service)
-            : new TaskClient(await TtrpcClient.ConnectAsync(path, CancellationToken.None), null, service);
+            : new TaskClient(TtrpcClient.Connect(path), null, service);
     }
 
     internal Task<StateResponse> StateAsync(string id, string exec = "") => CallAsync("State", new StateRequest { Id = id, ExecId = exec }, StateResponse.Parser);

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using NUnit.Framework;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Stdio;
 
@@ -20,7 +21,7 @@ internal abstract class StreamTest
 
     protected StreamServices Services { get; private set; } = null!;
 
-    protected StreamLoop Loop => Services.Loop;
+    protected EventLoop Loop => Services.Loop;
 
     [SetUp]
     public void MakeDirectoryAndLoop()

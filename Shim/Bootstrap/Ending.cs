@@ -1,4 +1,5 @@
-using System.Runtime.InteropServices;
+using Shim.Interop;
+using Shim.Processes;
 using Shim.Tasks;
 
 namespace Shim.Bootstrap;
@@ -9,33 +10,29 @@ namespace Shim.Bootstrap;
 /// <param name="log">Tells an operator.</param>
 internal sealed class Ending(TaskService tasks, Func<Task> end, TaskLog log)
 {
-    // Held here, because a registration that is collected is one that ends.
-    private readonly List<PosixSignalRegistration> _registrations = [];
     private int _begun;
 
     /// <summary>From now on SIGTERM and SIGINT end this process in order.</summary>
     internal void TakeSignals()
     {
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGTERM, StopOn));
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGINT, StopOn));
+        Signals.Take(Libc.SIGTERM, Stop);
 
-        // The terminal of whoever started this by hand may go; the container must not lose its parent to that.
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, static context => context.Cancel = true));
+        // A shell has its background jobs ignore the key that is meant for the one in the foreground.
+        if (!Libc.SetDefaultDisposition(Libc.SIGINT))
+        {
+            Signals.Take(Libc.SIGINT, Stop);
+        }
     }
 
     /// <summary>Ends this process; the containers are gone.</summary>
     internal void Begin() => Begin(end);
 
-    private void StopOn(PosixSignalContext context)
+    private void Stop() => Begin(async () =>
     {
-        context.Cancel = true;
-        Begin(async () =>
-        {
-            // Without a shim nobody would be their parent.
-            await OrderlyStop.RunAsync(tasks, log).ConfigureAwait(false);
-            await end().ConfigureAwait(false);
-        });
-    }
+        // Without a shim nobody would be their parent.
+        await OrderlyStop.RunAsync(tasks, log).ConfigureAwait(false);
+        await end().ConfigureAwait(false);
+    });
 
     private void Begin(Func<Task> ending)
     {

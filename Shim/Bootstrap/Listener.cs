@@ -1,56 +1,29 @@
-using System.Net.Sockets;
+using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Bootstrap;
 
 /// <summary>The listening socket: inherited from the supervisor, or bound here.</summary>
 internal sealed class Listener
 {
-    private const int MaxSocketPath = 107;
     private const int Backlog = 128;
 
-    // Octal 177: a socket is made with mode 777, and the owner needs no more than to read and write.
-    private const uint OwnerOnly = 0x7F;
+    private Listener(SafeFileHandle handle, string? path) => (Socket, Path) = (new UnixSocket(handle), path);
 
-    private Listener(Socket socket, string? path) => (Socket, Path) = (socket, path);
-
-    /// <summary>Listens. It is never disposed of: .NET would remove the name with it, which may be a successor's by then.</summary>
-    internal Socket Socket { get; }
+    /// <summary>Listens.</summary>
+    internal UnixSocket Socket { get; }
 
     /// <summary>What was bound here; null for an inherited socket, which is its owner's to remove.</summary>
     internal string? Path { get; }
 
-    internal static Listener Open(ServeOptions options)
-    {
-        if (options.ListenFd is { } inherited)
-        {
-            // No child may inherit it in turn.
-            return Libc.Fcntl(inherited, Libc.F_SETFD, Libc.FD_CLOEXEC) == 0
-                ? new Listener(new Socket(new SafeSocketHandle(inherited, ownsHandle: true)), null)
-                : throw new FormatException($"--listen-fd {inherited}: there is no such descriptor");
-        }
+    internal static Listener Open(ServeOptions options) =>
+        options.ListenFd is { } inherited ? Inherit(inherited) ?? throw new FormatException($"--listen-fd {inherited}: there is no such descriptor") : Bind(options.Socket ?? "shim.sock");
 
-        var path = System.IO.Path.GetFullPath(options.Socket ?? "shim.sock");
-        if (System.Text.Encoding.UTF8.GetByteCount(path) > MaxSocketPath)
-        {
-            throw new FormatException($"the socket path {path} is longer than {MaxSocketPath} bytes, which is all that a unix socket can have");
-        }
-
-        RemoveStale(path);
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        var umask = Libc.Umask(OwnerOnly);
-        try
-        {
-            socket.Bind(new UnixDomainSocketEndPoint(path));
-        }
-        finally
-        {
-            _ = Libc.Umask(umask);
-        }
-
-        socket.Listen(Backlog);
-        return new Listener(socket, path);
-    }
+    /// <summary>A listening socket that the parent has bound; null when there is no such descriptor.</summary>
+    internal static Listener? Inherit(int descriptor) =>
+        // No child may inherit it in turn.
+        Libc.Fcntl(descriptor, Libc.F_SETFD, Libc.FD_CLOEXEC) == 0 ? new Listener(new SafeFileHandle(descriptor, ownsHandle: true), null) : null;
 
     /// <summary>Removes the socket file that was bound here.</summary>
     internal void Remove()
@@ -61,6 +34,18 @@ internal sealed class Listener
         }
     }
 
+    private static Listener Bind(string name)
+    {
+        var path = System.IO.Path.GetFullPath(name);
+        if (System.Text.Encoding.UTF8.GetByteCount(path) > Libc.MaxSocketPath)
+        {
+            throw new FormatException($"the socket path {path} is longer than {Libc.MaxSocketPath} bytes, which is all that a unix socket can have");
+        }
+
+        RemoveStale(path);
+        return new Listener(UnixSockets.Listen(path, Backlog), path);
+    }
+
     // A socket file outlives its server. Nobody accepts on it any more? Then it is only in the way.
     private static void RemoveStale(string path)
     {
@@ -69,22 +54,11 @@ internal sealed class Listener
             return;
         }
 
-        // Not blocking: the server may be stopped, with its queue full. That is an answer too.
-        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
-        try
+        if (UnixSockets.IsServed(path))
         {
-            probe.Connect(new UnixDomainSocketEndPoint(path));
-        }
-        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused)
-        {
-            File.Delete(path);
-            return;
-        }
-        catch (SocketException e) when (e.SocketErrorCode == SocketError.WouldBlock)
-        {
-            // Falls through to the refusal.
+            throw new InvalidOperationException($"another process listens on {path}");
         }
 
-        throw new InvalidOperationException($"another process listens on {path}");
+        File.Delete(path);
     }
 }

@@ -1,4 +1,5 @@
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Bootstrap;
 
@@ -10,11 +11,11 @@ internal sealed class MemoryTrim : IDisposable
 {
     private static readonly TimeSpan s_quiet = TimeSpan.FromSeconds(2);
 
-    private readonly Timer _timer;
+    private readonly ITimer _timer;
     private long _lastWork;
     private int _armed;
 
-    internal MemoryTrim() => _timer = new Timer(_ => Elapsed(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    internal MemoryTrim() => _timer = Clock.NewTimer(Elapsed);
 
     /// <summary>Collects now, and returns free pages to the kernel.</summary>
     internal static void Now()
@@ -29,7 +30,7 @@ internal sealed class MemoryTrim : IDisposable
         Volatile.Write(ref _lastWork, Environment.TickCount64);
         if (Interlocked.Exchange(ref _armed, 1) == 0)
         {
-            _timer.Change(s_quiet, Timeout.InfiniteTimeSpan);
+            _timer.Set(s_quiet);
         }
     }
 
@@ -41,7 +42,7 @@ internal sealed class MemoryTrim : IDisposable
         var quiet = TimeSpan.FromMilliseconds(Environment.TickCount64 - Volatile.Read(ref _lastWork));
         if (quiet < s_quiet)
         {
-            _timer.Change(s_quiet - quiet, Timeout.InfiniteTimeSpan);
+            _timer.Set(s_quiet - quiet);
             return;
         }
 

@@ -1,5 +1,6 @@
 using Containerd;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Tasks;
 
 namespace Shim.Bootstrap;
@@ -25,7 +26,7 @@ internal static class OrderlyStop
             if (container.State is not InitState.Stopped)
             {
                 container.Signal(0, Libc.SIGTERM);
-                await container.WaitAsync(0, CancellationToken.None).WaitAsync(s_grace).ConfigureAwait(false);
+                await container.WaitAsync(0, CancellationToken.None).WithinAsync(s_grace).ConfigureAwait(false);
             }
         }
         catch (Exception e) when (e is TimeoutException or TaskException)

@@ -2,6 +2,7 @@ using Containerd.Shim.V1;
 using Google.Protobuf.WellKnownTypes;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
@@ -38,8 +39,8 @@ internal sealed class Server
     /// <summary>Serves until Shutdown or a signal ends the process.</summary>
     internal static int Run(ServeOptions options)
     {
-        ShimProcess.Prepare();
         var log = new TaskLog(options.Debug);
+        ShimProcess.Prepare(log);
         var state = Path.GetFullPath(options.StateDirectory ?? ".");
         Directory.CreateDirectory(state, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         var listener = Listener.Open(options);
@@ -63,8 +64,9 @@ internal sealed class Server
         { DrainLimit = options.DrainLimit };
         var server = new Server(new TaskService(services), listener, stateLock, log);
         server.Start(options, state, trim);
+        reaper.Start();
         log.Info($"shim {Build.Version}, pid {Environment.ProcessId}, serves {listener.Path ?? $"descriptor {options.ListenFd}"}");
-        reaper.Run();
+        EventLoop.Main.Run();
         return 0;
     }
 

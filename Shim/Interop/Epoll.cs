@@ -17,18 +17,16 @@ internal sealed unsafe class Epoll : IDisposable
     /// <summary>Takes a descriptor out.</summary>
     internal void Remove(SafeHandle handle) => Control(Libc.EPOLL_CTL_DEL, handle, 0, 0);
 
-    /// <summary>Blocks until something happens and returns how many entries of <paramref name="events"/> were filled.</summary>
-    internal int Wait(Span<Libc.EpollEvent> events)
+    /// <summary>
+    /// Blocks until something happens, or the time is over (-1 is never), and returns how many entries of <paramref name="events"/> were filled. May return
+    /// early with none.
+    /// </summary>
+    internal int Wait(Span<Libc.EpollEvent> events, int timeoutMilliseconds = -1)
     {
         fixed (Libc.EpollEvent* first = events)
         {
-            int count;
-            do
-            {
-                count = Libc.EpollWait(Fd.Number(_handle), first, events.Length, -1);
-            }
-            while (count == -1 && Errno.Last == Errno.EINTR);
-            return count >= 0 ? count : throw Errno.Exception("epoll_wait");
+            var count = Libc.EpollWait(Fd.Number(_handle), first, events.Length, timeoutMilliseconds);
+            return count >= 0 || Errno.Last == Errno.EINTR ? Math.Max(count, 0) : throw Errno.Exception("epoll_wait");
         }
     }
 

@@ -26,7 +26,9 @@ internal static class Errno
     internal const int EMFILE = 24;
     internal const int ENOSPC = 28;
     internal const int EPIPE = 32;
+    internal const int ENAMETOOLONG = 36;
     internal const int ELOOP = 40;
+    internal const int EADDRINUSE = 98;
 
     /// <summary>errno of the last native call on this thread that asked for it.</summary>
     internal static int Last => Marshal.GetLastPInvokeError();

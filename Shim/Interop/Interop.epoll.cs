@@ -12,6 +12,7 @@ internal static unsafe partial class Libc
     internal const uint EPOLLOUT = 4;
     internal const uint EPOLLERR = 8;
     internal const uint EPOLLHUP = 16;
+    internal const uint EPOLLRDHUP = 0x2000;
     internal const uint EPOLLET = 1u << 31;
 
     [LibraryImport(Libraries.Libc, EntryPoint = "epoll_create1", SetLastError = true)]

@@ -1,3 +1,5 @@
+using Shim.Loops;
+
 namespace Shim.Processes;
 
 /// <summary>
@@ -51,7 +53,7 @@ internal sealed class AdoptedProcess
                 return new ChildExit(Pid, status, true, DateTimeOffset.UtcNow, default);
             }
 
-            await Task.WhenAny(_told.Task, Task.Delay(s_interval)).ConfigureAwait(false);
+            await Task.WhenAny(_told.Task, Clock.DelayAsync(s_interval)).ConfigureAwait(false);
         }
         while (Environment.TickCount64 < end);
         return ChildExit.Unknown(Pid);

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Threading.Channels;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Processes;
 
@@ -9,13 +10,13 @@ namespace Shim.Processes;
 /// left to us as their subreaper, and orphans of containers that share the host's pid namespace.
 /// </summary>
 /// <remarks>
-/// <para>The thread in <see cref="Run"/> first looks (waitid with WNOWAIT, blocking, without the lock) and then collects (wait4,
-/// under the lock). So as long as somebody holds the lock, no child of ours vanishes: a pid that is still our child can be
+/// <para>Children are collected (wait4) under the lock, by the main loop, when the kernel has told it of an end (SIGCHLD, which is blocked and read from a
+/// descriptor; one signal may stand for many ends). So as long as somebody holds the lock, no child of ours vanishes: a pid that is still our child can be
 /// registered or signalled without the danger that it already belongs to another process.</para>
 /// <para>A process can end before anyone knows its pid: between posix_spawn and the return to us, or between runc's fork
 /// and the pid file. The first cannot be missed, because the spawn holds the lock. For the second there is <see cref="Anticipate"/>:
 /// while an anticipation is open, exits that belong to nobody are kept.</para>
-/// <para>Exits of claimed processes are handed on in the order in which they were collected, by one task; this thread itself never
+/// <para>Exits of claimed processes are handed on in the order in which they were collected, by one task; the loop itself never
 /// runs code that could block. The kernel lets the init of a pid namespace end only after all others in it have been collected,
 /// so that order already is "execs before init".</para>
 /// </remarks>
@@ -30,10 +31,6 @@ internal sealed class Reaper
     private readonly Dictionary<int, Action<ChildExit>> _claimed = [];
     private readonly Dictionary<int, ChildExit> _early = [];
     private int _anticipations;
-
-    // Where Run sleeps while there is no child at all. A monitor: its waiter cannot miss a child that is added meanwhile.
-    private readonly object _idle = new();
-    private bool _childAdded;
 
     private readonly Channel<(Action<ChildExit> Handler, ChildExit Exit)> _deliveries =
         Channel.CreateUnbounded<(Action<ChildExit>, ChildExit)>(new UnboundedChannelOptions { SingleReader = true });
@@ -63,30 +60,11 @@ internal sealed class Reaper
         }
     }
 
-    /// <summary>Collects children for ever. Call it on a thread of its own: the main one.</summary>
-    internal unsafe void Run()
+    /// <summary>From now on the main loop collects: after each SIGCHLD, and what has ended before.</summary>
+    internal void Start()
     {
-        while (true)
-        {
-            Libc.SigInfo info;
-            if (Libc.WaitId(Libc.P_ALL, 0, &info, Libc.WEXITED | Libc.WNOWAIT) == 0)
-            {
-                Collect();
-            }
-            else if (Errno.Last == Errno.ECHILD)
-            {
-                // No child at all, so nothing can end and nothing can be left to us before the next spawn.
-                lock (_idle)
-                {
-                    while (!_childAdded)
-                    {
-                        Monitor.Wait(_idle);
-                    }
-
-                    _childAdded = false;
-                }
-            }
-        }
+        Signals.Take(Libc.SIGCHLD, Collect);
+        EventLoop.Main.Post(Collect);
     }
 
     /// <summary>Starts a child of our own.</summary>
@@ -98,12 +76,6 @@ internal sealed class Reaper
             using var unprotected = OomScore.Drop();
             child.Pid = Spawner.Spawn(request);
             _claimed[child.Pid] = child.Ended;
-        }
-
-        lock (_idle)
-        {
-            _childAdded = true;
-            Monitor.Pulse(_idle);
         }
 
         return child;
@@ -125,7 +97,8 @@ internal sealed class Reaper
         return new Anticipation(this, spare);
     }
 
-    private unsafe void Collect()
+    /// <summary>Collects all that have ended.</summary>
+    internal unsafe void Collect()
     {
         lock (_lock)
         {
@@ -196,24 +169,18 @@ internal sealed class Reaper
             return null;
         }
 
-        var watcher = new Thread(
-            () =>
-            {
-                while (!process.WaitForExit(int.MaxValue))
-                {
-                }
-
-                _deliveries.Writer.TryWrite((handler, EndOf(process)));
-            },
-            maxStackSize: 128 * 1024)
-        { IsBackground = true, Name = "stranger" };
-        watcher.Start();
+        _ = AwaitStrangerAsync(process, handler);
         return process;
     }
 
-    private static ChildExit EndOf(PidFd process) => process.EndStatusAsync(s_collection).GetAwaiter().GetResult() is { } status
-        ? new ChildExit(process.Pid, status, true, DateTimeOffset.UtcNow, default)
-        : ChildExit.Unknown(process.Pid);
+    private async Task AwaitStrangerAsync(PidFd process, Action<ChildExit> handler)
+    {
+        await EventLoop.Main.WaitReadableAsync(process.Handle, CancellationToken.None).ConfigureAwait(false);
+        var exit = await process.EndStatusAsync(s_collection, EventLoop.Main.Clock).ConfigureAwait(false) is { } status
+            ? new ChildExit(process.Pid, status, true, DateTimeOffset.UtcNow, default)
+            : ChildExit.Unknown(process.Pid);
+        _deliveries.Writer.TryWrite((handler, exit));
+    }
 
     private void EndAnticipation()
     {

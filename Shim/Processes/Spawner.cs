@@ -34,13 +34,16 @@ internal sealed class SpawnRequest
     /// <summary>Start a session of its own (and with it a process group).</summary>
     internal bool NewSession { get; init; }
 
+    /// <summary>What the child has blocked from its first instruction on.</summary>
+    internal Libc.SignalSet BlockedSignals { get; init; }
+
     /// <summary>Start a process group of its own, so that it can be killed with its children.</summary>
     internal bool NewProcessGroup { get; init; }
 }
 
 /// <summary>
 /// Starts processes with posix_spawn. Children start clean, whatever state we are in: default dispositions (the .NET runtime
-/// ignores SIGPIPE, and that would be inherited), an empty signal mask, and no descriptor of ours beyond those that were asked for
+/// ignores SIGPIPE, and that would be inherited), no signal blocked that was not asked for, and no descriptor of ours beyond those that were asked for
 /// (also none that we ourselves inherited without close-on-exec). Forking in managed code is not an option: the child of a
 /// multi-threaded process may only call async-signal-safe functions until it execs.
 /// </summary>
@@ -56,9 +59,8 @@ internal static unsafe class Spawner
     {
         var fileActions = stackalloc byte[FileActionsSize];
         var attributes = stackalloc byte[AttributesSize];
-        var noSignals = stackalloc byte[SignalSetSize];
+        var blocked = request.BlockedSignals;
         var allSignals = stackalloc byte[SignalSetSize];
-        new Span<byte>(noSignals, SignalSetSize).Clear();
         new Span<byte>(allSignals, SignalSetSize).Fill(0xff);
 
         using var strings = new NativeStrings(request);
@@ -85,7 +87,7 @@ internal static unsafe class Spawner
             }
 
             Check(Libc.SpawnAttributesSetFlags(attributes, flags), "posix_spawnattr_setflags");
-            Check(Libc.SpawnAttributesSetSignalMask(attributes, noSignals), "posix_spawnattr_setsigmask");
+            Check(Libc.SpawnAttributesSetSignalMask(attributes, (byte*)&blocked), "posix_spawnattr_setsigmask");
             Check(Libc.SpawnAttributesSetSignalDefault(attributes, allSignals), "posix_spawnattr_setsigdefault");
 
             int pid;

@@ -1,6 +1,7 @@
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 
 namespace Shim.Rootfs;
@@ -163,7 +164,7 @@ internal static class RootfsMounts
         });
         try
         {
-            var exit = await child.Exit.WaitAsync(s_limit).ConfigureAwait(false);
+            var exit = await child.Exit.WithinAsync(s_limit).ConfigureAwait(false);
             if (exit.Status.Code != 0)
             {
                 throw TaskException.Precondition($"{string.Join(' ', arguments)}: {Text(output, exit)}");
@@ -203,7 +204,7 @@ internal static class RootfsMounts
             StackBytes) { IsBackground = true, Name = "mount" }.Start();
         try
         {
-            await done.Task.WaitAsync(s_limit).ConfigureAwait(false);
+            await done.Task.WithinAsync(s_limit).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

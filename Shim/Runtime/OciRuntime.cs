@@ -2,6 +2,7 @@ using System.Text;
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 
 namespace Shim.Runtime;
@@ -123,14 +124,14 @@ internal sealed class OciRuntime
         var limit = RuntimeDeadlines.For(command.Verb);
         try
         {
-            return await child.Exit.WaitAsync(limit, abort).ConfigureAwait(false);
+            return await child.Exit.WithinAsync(limit, abort).ConfigureAwait(false);
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
             child.KillGroup();
             try
             {
-                await child.Exit.WaitAsync(RuntimeDeadlines.AfterKill, CancellationToken.None).ConfigureAwait(false);
+                await child.Exit.WithinAsync(RuntimeDeadlines.AfterKill, CancellationToken.None).ConfigureAwait(false);
             }
             catch (TimeoutException)
             {

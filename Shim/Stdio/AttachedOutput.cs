@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -15,10 +16,10 @@ internal sealed class AttachedOutput : IDisposable
     private const int Backlog = 1024 * 1024;
 
     private readonly SafeFileHandle _writer;
-    private readonly StreamLoop.Registration _registration;
+    private readonly EventLoop.Registration _registration;
     private long _dropped;
 
-    private AttachedOutput(StreamLoop loop, string address, SafeFileHandle writer, Action<AttachedOutput> left)
+    private AttachedOutput(EventLoop loop, string address, SafeFileHandle writer, Action<AttachedOutput> left)
     {
         (Address, _writer) = (address, writer);
 
@@ -33,7 +34,7 @@ internal sealed class AttachedOutput : IDisposable
     /// <param name="address">A FIFO's address.</param>
     /// <param name="loop">Tells of his leaving.</param>
     /// <param name="left">Called when he has left, on the loop's thread, maybe more than once.</param>
-    internal static AttachedOutput Open(StreamAddress address, StreamLoop loop, Action<AttachedOutput> left)
+    internal static AttachedOutput Open(StreamAddress address, EventLoop loop, Action<AttachedOutput> left)
     {
         var writer = ClientFifo.OpenWriter(address);
         try

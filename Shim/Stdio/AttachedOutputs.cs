@@ -1,7 +1,9 @@
+using Shim.Loops;
+
 namespace Shim.Stdio;
 
 /// <summary>The attached clients of one output. All of it happens on the thread of its loop, where the output's bytes come by.</summary>
-internal sealed class AttachedOutputs(StreamLoop loop) : IDisposable
+internal sealed class AttachedOutputs(EventLoop loop) : IDisposable
 {
     private readonly List<AttachedOutput> _clients = [];
     private bool _closed;

@@ -1,8 +1,8 @@
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -12,16 +12,12 @@ namespace Shim.Stdio;
 /// </summary>
 internal sealed class ConsoleSocket : IDisposable
 {
-    // sun_path is 108 bytes with its NUL.
-    private const int MaxPathBytes = 107;
-    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-
-    private readonly StreamLoop _loop;
-    private readonly Socket _listener;
+    private readonly EventLoop _loop;
+    private readonly UnixSocket _listener;
     private readonly SafeFileHandle? _directory;
     private readonly string _file;
 
-    private ConsoleSocket(StreamLoop loop, Socket listener, SafeFileHandle? directory, string file, string path)
+    private ConsoleSocket(EventLoop loop, UnixSocket listener, SafeFileHandle? directory, string file, string path)
     {
         (_loop, _listener, _directory, _file) = (loop, listener, directory, file);
         Path = path;
@@ -34,35 +30,24 @@ internal sealed class ConsoleSocket : IDisposable
     internal string Path { get; }
 
     /// <summary>Binds a socket (0600, whatever the umask) under a new name in <paramref name="directory"/>.</summary>
-    internal static ConsoleSocket Listen(string directory, StreamLoop loop)
+    internal static ConsoleSocket Listen(string directory, EventLoop loop)
     {
         var name = $"tty-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(6))}";
         var file = System.IO.Path.Combine(directory, name);
         SafeFileHandle? reference = null;
-        Socket? listener = null;
         try
         {
             var path = file;
-            if (System.Text.Encoding.UTF8.GetByteCount(path) > MaxPathBytes)
+            if (System.Text.Encoding.UTF8.GetByteCount(path) > Libc.MaxSocketPath)
             {
                 reference = Fd.Open(directory, Libc.O_PATH | Libc.O_DIRECTORY);
                 path = $"/proc/{Environment.ProcessId}/fd/{Fd.Number(reference)}/{name}";
             }
 
-            listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
-            // The mode that the open socket has is the one that its name gets at bind: at no time can anybody else connect.
-            using (var view = new SafeFileHandle(listener.Handle, ownsHandle: false))
-            {
-                File.SetUnixFileMode(view, OwnerOnly);
-            }
-
-            listener.Bind(new UnixDomainSocketEndPoint(path));
-            listener.Listen(1);
-            return new ConsoleSocket(loop, listener, reference, file, path);
+            return new ConsoleSocket(loop, new UnixSocket(UnixSockets.Listen(path, 1), loop), reference, file, path);
         }
-        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            listener?.Dispose();
             reference?.Dispose();
             throw new TaskException(ErrorKind.Internal, $"cannot make a console socket in \"{directory}\": {e.Message}", e);
         }
@@ -75,21 +60,18 @@ internal sealed class ConsoleSocket : IDisposable
     internal async Task<SafeFileHandle> ReceiveMasterAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         // Ends the wait: the caller's token, or the time limit.
-        using var limited = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limited.CancelAfter(timeout);
+        using var limited = new Patience(timeout, cancellationToken);
         try
         {
-            await _loop.WaitReadableAsync(_listener.SafeHandle, limited.Token).ConfigureAwait(false);
-            // The listener does not block, and a connection is there: this answers at once.
-            using var connection = _listener.Accept();
-            await _loop.WaitReadableAsync(connection.SafeHandle, limited.Token).ConfigureAwait(false);
+            using var connection = await _listener.AcceptAsync(limited.Token).ConfigureAwait(false);
+            await connection.ReadableAsync(limited.Token).ConfigureAwait(false);
             return TakeMaster(connection);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             throw TaskException.Timeout($"the runtime did not send a terminal within {timeout.TotalSeconds:0.#} s");
         }
-        catch (Exception e) when (e is SocketException or NativeException)
+        catch (NativeException e)
         {
             throw new TaskException(ErrorKind.Internal, $"cannot receive a terminal from the runtime: {e.Message}", e);
         }
@@ -110,9 +92,9 @@ internal sealed class ConsoleSocket : IDisposable
         }
     }
 
-    private static SafeFileHandle TakeMaster(Socket connection)
+    private static SafeFileHandle TakeMaster(UnixSocket connection)
     {
-        var message = DescriptorMessage.TryReceive(connection.SafeHandle) ?? throw Refusal("nothing at all");
+        var message = DescriptorMessage.TryReceive(connection.Handle) ?? throw Refusal("nothing at all");
         if (message is { Length: > 0, Truncated: false, Descriptors: [var master] } && Terminal.Is(master))
         {
             return master;

@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -23,7 +24,7 @@ internal sealed class InputFifo : InputSource
     private bool _ended;
 
     // Null unless the last writer's leaving is the end.
-    private StreamLoop? _watching;
+    private EventLoop? _watching;
 
     private InputFifo(SafeFileHandle reader)
         : base(reader)
@@ -32,12 +33,12 @@ internal sealed class InputFifo : InputSource
 
     internal override bool CanWait => true;
 
-    internal static InputFifo Open(string path, bool blocking, StdinPolicy policy, StreamLoop loop)
+    internal static InputFifo Open(string path, bool blocking, StdinPolicy policy, EventLoop loop)
     {
         InputFifo? fifo = null;
         using var reference = Descriptors.OpenFifoReference(path);
         SafeFileHandle? counted = null;
-        StreamLoop.Watch? watch = null;
+        EventLoop.Watch? watch = null;
         var writerHasClosed = new TaskCompletionSource();
         try
         {
@@ -130,7 +131,7 @@ internal sealed class InputFifo : InputSource
     }
 
     /// <summary>Null when the user's inotify instances (128 by default) are used up.</summary>
-    private static StreamLoop.Watch? TryWatch(SafeFileHandle fifo, StreamLoop loop, Action writerClosed)
+    private static EventLoop.Watch? TryWatch(SafeFileHandle fifo, EventLoop loop, Action writerClosed)
     {
         try
         {
@@ -147,7 +148,7 @@ internal sealed class InputFifo : InputSource
     /// The second best: bytes in the FIFO tell that a writer has come; without the keeper its leaving is the end. Only a writer that
     /// leaves without a word goes unnoticed.
     /// </summary>
-    private static WatchedReader WatchForBytes(SafeFileHandle reference, StreamLoop loop, Action writerCame)
+    private static WatchedReader WatchForBytes(SafeFileHandle reference, EventLoop loop, Action writerCame)
     {
         var reader = Descriptors.Reopen(reference, Libc.O_RDONLY | Libc.O_NONBLOCK);
         try
@@ -161,7 +162,7 @@ internal sealed class InputFifo : InputSource
         }
     }
 
-    private sealed class WatchedReader(SafeFileHandle reader, StreamLoop.Registration registration) : IDisposable
+    private sealed class WatchedReader(SafeFileHandle reader, EventLoop.Registration registration) : IDisposable
     {
         public void Dispose()
         {

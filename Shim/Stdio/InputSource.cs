@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -20,7 +21,7 @@ internal abstract class InputSource : IDisposable
     /// <param name="blocking">Whether <see cref="Reader"/> blocks: yes for a process, no for a relay. Opening it never does.</param>
     /// <param name="policy">When a FIFO ends.</param>
     /// <param name="loop">Watches the FIFO's writers if the policy needs it.</param>
-    internal static InputSource Open(StreamAddress address, bool blocking, StdinPolicy policy, StreamLoop loop)
+    internal static InputSource Open(StreamAddress address, bool blocking, StdinPolicy policy, EventLoop loop)
     {
         if (address.Kind == StreamKind.Fifo)
         {

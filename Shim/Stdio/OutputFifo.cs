@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -20,21 +21,21 @@ namespace Shim.Stdio;
 /// </remarks>
 internal sealed class OutputFifo : OutputSink
 {
-    private readonly StreamLoop _loop;
+    private readonly EventLoop _loop;
     private readonly TaskCompletionSource _delivered = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
 
     // Guarded by _lock.
     private readonly SafeFileHandle _keeper;
     private SafeFileHandle? _holder;
-    private StreamLoop.Watch? _readerWatch;
+    private EventLoop.Watch? _readerWatch;
     private bool _ended;
     private bool _unwatched;
 
-    private StreamLoop.Watch? _leaveWatch;
-    private StreamLoop.Registration? _discarding;
+    private EventLoop.Watch? _leaveWatch;
+    private EventLoop.Registration? _discarding;
 
-    private OutputFifo(SafeFileHandle writer, SafeFileHandle keeper, StreamLoop loop, StreamAddress address)
+    private OutputFifo(SafeFileHandle writer, SafeFileHandle keeper, EventLoop loop, StreamAddress address)
         : base(writer) => (_keeper, _loop, Address) = (keeper, loop, address);
 
     /// <summary>Where it is.</summary>
@@ -44,12 +45,12 @@ internal sealed class OutputFifo : OutputSink
 
     internal override Task Delivered => _delivered.Task;
 
-    internal static OutputFifo Open(StreamAddress address, bool blocking, StreamLoop loop)
+    internal static OutputFifo Open(StreamAddress address, bool blocking, EventLoop loop)
     {
         SafeFileHandle? keeper = null;
         SafeFileHandle? writer = null;
         OutputFifo? fifo = null;
-        StreamLoop.Watch? watch = null;
+        EventLoop.Watch? watch = null;
         using var reference = Descriptors.OpenFifoReference(address.Path);
         try
         {

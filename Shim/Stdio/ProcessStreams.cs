@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Stdio.Loggers;
 using Shim.Stdio.Logs;
@@ -263,7 +264,7 @@ internal sealed class ProcessStreams : IDisposable
             while (!delivered.IsCompleted && deadline - Environment.TickCount64 is > 0 and var left)
             {
                 var turn = TimeSpan.FromMilliseconds(Math.Min(left, s_recheck.TotalMilliseconds));
-                await Task.WhenAny(delivered, Task.Delay(turn, cancellationToken)).ConfigureAwait(false);
+                await Task.WhenAny(delivered, Clock.DelayAsync(turn, cancellationToken)).ConfigureAwait(false);
                 cancellationToken.ThrowIfCancellationRequested();
                 _stdout.Recheck();
                 _stderr?.Recheck();
@@ -385,7 +386,7 @@ internal sealed class ProcessStreams : IDisposable
         }
     }
 
-    private static InputSource OpenInput(StreamAddress address, bool blocking, StdinPolicy policy, StreamLoop loop)
+    private static InputSource OpenInput(StreamAddress address, bool blocking, StdinPolicy policy, EventLoop loop)
     {
         try
         {

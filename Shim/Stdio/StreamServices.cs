@@ -1,3 +1,4 @@
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Stdio.Logs;
 
@@ -13,8 +14,8 @@ internal sealed class StreamServices : IDisposable
     internal StreamServices(Reaper reaper, Action<string>? log = null)
     {
         Reaper = reaper;
-        Loop = new StreamLoop(log);
-        LogLoop = new StreamLoop(log, "logs", LogScratchBytes);
+        Loop = new EventLoop(log);
+        LogLoop = new EventLoop(log, "logs", LogScratchBytes);
         Logs = new ContainerLogs(this);
     }
 
@@ -22,10 +23,10 @@ internal sealed class StreamServices : IDisposable
     internal Reaper Reaper { get; }
 
     /// <summary>For terminals, attached clients, loggers and watches: nothing on it ever blocks.</summary>
-    internal StreamLoop Loop { get; }
+    internal EventLoop Loop { get; }
 
     /// <summary>For <c>log://</c> files: a slow disk holds up nothing but logs.</summary>
-    internal StreamLoop LogLoop { get; }
+    internal EventLoop LogLoop { get; }
 
     /// <summary>The open <c>log://</c> files.</summary>
     internal ContainerLogs Logs { get; }

@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -9,7 +10,7 @@ namespace Shim.Stdio;
 /// </summary>
 /// <param name="loop">Tells of input.</param>
 /// <param name="awaitRoom">Asked to call <see cref="Pump()"/> when the terminal has room (true), or not any more (false).</param>
-internal sealed class TerminalInputs(StreamLoop loop, Action<bool> awaitRoom)
+internal sealed class TerminalInputs(EventLoop loop, Action<bool> awaitRoom)
 {
     // Turns before others on the loop get theirs.
     private const int MaxRounds = 8;
@@ -217,6 +218,6 @@ internal sealed class TerminalInputs(StreamLoop loop, Action<bool> awaitRoom)
 
         internal string Client { get; } = client;
 
-        internal StreamLoop.Registration? Ready { get; set; }
+        internal EventLoop.Registration? Ready { get; set; }
     }
 }

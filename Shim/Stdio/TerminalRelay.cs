@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio;
 
@@ -22,7 +23,7 @@ internal sealed class TerminalRelay
     // One direction's turn; then other terminals get theirs.
     private const int MaxRounds = 8;
 
-    private readonly StreamLoop _loop;
+    private readonly EventLoop _loop;
     private readonly OutputSink _sink;
     private readonly string _sinkAddress;
     private readonly TaskCompletionSource _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -34,8 +35,8 @@ internal sealed class TerminalRelay
     private bool _masterClosed;
 
     // Only touched on the loop's thread.
-    private StreamLoop.Registration? _masterReady;
-    private StreamLoop.Registration? _sinkReady;
+    private EventLoop.Registration? _masterReady;
+    private EventLoop.Registration? _sinkReady;
     private readonly AttachedOutputs _attached;
     private readonly TerminalInputs _inputs;
     private byte[] _unsentOutput = [];
@@ -52,7 +53,7 @@ internal sealed class TerminalRelay
     /// <param name="sink">The process's own stdout address. The process waits for it, unlike for those who attach themselves.</param>
     /// <param name="sinkAddress">The address of <paramref name="sink"/> as the client gave it.</param>
     /// <param name="size">The size to begin with.</param>
-    internal TerminalRelay(StreamLoop loop, InputSource? source, OutputSink sink, string sinkAddress, (ushort Columns, ushort Rows)? size)
+    internal TerminalRelay(EventLoop loop, InputSource? source, OutputSink sink, string sinkAddress, (ushort Columns, ushort Rows)? size)
     {
         (_loop, _sink, _sinkAddress, _size) = (loop, sink, sinkAddress, size);
         _attached = new AttachedOutputs(loop);

@@ -2,6 +2,7 @@ using System.Globalization;
 using Containerd;
 using Shim.Cgroups;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Rootfs;
 using Shim.Runtime;
@@ -193,7 +194,7 @@ internal sealed partial class Container
     {
         for (var end = Environment.TickCount64 + (long)s_execveLimit.TotalMilliseconds; ProcFs.AwaitsExec(pid) && Environment.TickCount64 < end;)
         {
-            await Task.Delay(1).ConfigureAwait(false);
+            await Clock.DelayAsync(TimeSpan.FromMilliseconds(1)).ConfigureAwait(false);
         }
     }
 
@@ -231,7 +232,7 @@ internal sealed partial class Container
                     await runtime.RunAsync(command(pidFile, console.Path), abort).ConfigureAwait(false);
 
                     // The runtime has sent it before it ended.
-                    streams.AttachTerminal(await receiving.WaitAsync(s_consoleLimit, CancellationToken.None).ConfigureAwait(false));
+                    streams.AttachTerminal(await receiving.WithinAsync(s_consoleLimit, CancellationToken.None).ConfigureAwait(false));
                 }
                 catch
                 {
@@ -298,7 +299,7 @@ internal sealed partial class Container
         }
 
         // A runtime that was killed half-way has no state yet that leads to its cgroup.
-        foreach (var left in await CgroupFootprint.RemoveAsync(footprint).ConfigureAwait(false))
+        foreach (var left in await CgroupFootprint.RemoveAsync(footprint, EventLoop.Main.Clock).ConfigureAwait(false))
         {
             services.Log.Error($"cannot remove the cgroup {left} of the failed creation of {id}");
         }

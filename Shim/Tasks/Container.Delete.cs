@@ -1,5 +1,6 @@
 using Containerd;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Rootfs;
 using Shim.Runtime;
 
@@ -134,7 +135,7 @@ internal sealed partial class Container
 
         try
         {
-            await _init.Exited.WaitAsync(s_killLimit).ConfigureAwait(false);
+            await _init.Exited.WithinAsync(s_killLimit).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

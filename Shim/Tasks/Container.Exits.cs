@@ -1,3 +1,4 @@
+using Shim.Loops;
 using Shim.Processes;
 
 namespace Shim.Tasks;
@@ -89,7 +90,7 @@ internal sealed partial class Container
     {
         try
         {
-            await _init.Exited.WaitAsync(limit).ConfigureAwait(false);
+            await _init.Exited.WithinAsync(limit).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using Containerd;
 using Shim.Cgroups;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Runtime;
 
@@ -298,7 +299,7 @@ internal sealed partial class Container
     {
         try
         {
-            await journaled.WaitAsync(s_journalPatience).ConfigureAwait(false);
+            await journaled.WithinAsync(s_journalPatience).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
+using Shim.Loops;
 
 namespace Shim.Tasks;
 
@@ -225,7 +226,7 @@ internal sealed partial class Journal : IDisposable
                     Trouble = $"events cannot be written down: {e.Message}";
                 }
 
-                await Task.Delay(s_retry).ConfigureAwait(false);
+                await Clock.DelayAsync(s_retry).ConfigureAwait(false);
             }
         }
 

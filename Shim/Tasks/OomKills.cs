@@ -1,7 +1,7 @@
 using Shim.Cgroups;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
-using Shim.Stdio;
 
 namespace Shim.Tasks;
 
@@ -21,8 +21,8 @@ internal sealed class OomKills(Cgroup? cgroup) : IDisposable
     private ulong _unclaimed;
     private long _noticed;
     private OomSignal? _signal;
-    private StreamLoop.Registration? _registration;
-    private StreamLoop.Watch? _watch;
+    private EventLoop.Registration? _registration;
+    private EventLoop.Watch? _watch;
     private bool _disposed;
 
     /// <summary>Nothing has been told of yet, not even what was counted before this object was made.</summary>
@@ -71,7 +71,7 @@ internal sealed class OomKills(Cgroup? cgroup) : IDisposable
     /// Calls <paramref name="changed"/> when there may be more. Does nothing when that is so already, or cannot be had; throws when the kernel has
     /// no room for one more watch.
     /// </summary>
-    internal void Watch(StreamLoop loop, Action changed)
+    internal void Watch(EventLoop loop, Action changed)
     {
         lock (_lock)
         {
@@ -124,7 +124,7 @@ internal sealed class OomKills(Cgroup? cgroup) : IDisposable
                 return;
             }
 
-            await Task.Delay(s_look).ConfigureAwait(false);
+            await Clock.DelayAsync(s_look).ConfigureAwait(false);
         }
     }
 

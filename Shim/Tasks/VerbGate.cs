@@ -1,4 +1,5 @@
 using Containerd;
+using Shim.Loops;
 
 namespace Shim.Tasks;
 
@@ -27,7 +28,7 @@ internal sealed class VerbGate
 
         try
         {
-            await waiter.Turn.Task.WaitAsync(limit, cancellationToken).ConfigureAwait(false);
+            await waiter.Turn.Task.WithinAsync(limit, cancellationToken).ConfigureAwait(false);
             return waiter;
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException)

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport;
 
@@ -55,7 +56,7 @@ internal abstract class ConnectionServer
     }
 
     /// <summary>Accepts and serves until it is cancelled or the server stops. The listener stays the caller's.</summary>
-    internal async Task ServeAsync(Socket listener, CancellationToken cancellationToken)
+    internal async Task ServeAsync(UnixSocket listener, CancellationToken cancellationToken)
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, cancellationToken);
         var complained = false;
@@ -77,20 +78,20 @@ internal abstract class ConnectionServer
             {
                 return;
             }
-            catch (SocketException) when (end.IsCancellationRequested)
+            catch (NativeException) when (end.IsCancellationRequested)
             {
                 return;
             }
-            catch (SocketException e)
+            catch (NativeException e)
             {
                 // No descriptor or no memory is left, here or on the whole machine; or the peer was gone before we came.
                 if (!complained)
                 {
                     complained = true;
-                    _options.Log($"no connection can be accepted for now: {e.Message} ({e.SocketErrorCode})");
+                    _options.Log($"no connection can be accepted for now: {e.Message}");
                 }
 
-                await Task.Delay(s_pause, CancellationToken.None).ConfigureAwait(false);
+                await Clock.DelayAsync(s_pause, CancellationToken.None).ConfigureAwait(false);
             }
         }
     }
@@ -159,9 +160,9 @@ internal abstract class ConnectionServer
     }
 
     /// <summary>A connection on an accepted socket, which is the connection's from now on.</summary>
-    private protected abstract IServerConnection NewConnection(Socket socket);
+    private protected abstract IServerConnection NewConnection(UnixSocket socket);
 
-    private void Welcome(Socket socket)
+    private void Welcome(UnixSocket socket)
     {
         if (!IsWelcome(socket))
         {
@@ -184,7 +185,7 @@ internal abstract class ConnectionServer
         _ = connection.RunAsync();
     }
 
-    private bool IsWelcome(Socket socket)
+    private bool IsWelcome(UnixSocket socket)
     {
         try
         {
@@ -242,7 +243,7 @@ internal abstract class ConnectionServer
     {
         try
         {
-            await task.WaitAsync(limit).ConfigureAwait(false);
+            await task.WithinAsync(limit).ConfigureAwait(false);
             return true;
         }
         catch (TimeoutException)

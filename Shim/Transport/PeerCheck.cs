@@ -1,5 +1,5 @@
-using System.Net.Sockets;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport;
 
@@ -8,32 +8,16 @@ namespace Shim.Transport;
 /// </summary>
 internal static class PeerCheck
 {
-    private const int SOL_SOCKET = 1;
-    private const int SO_PEERCRED = 17;
-
     /// <summary>Whether the peer of an accepted connection is allowed; a refusal is told to <paramref name="log"/>.</summary>
-    internal static bool IsAllowed(Socket? socket, Action<string> log)
+    internal static bool IsAllowed(UnixSocket socket, Action<string> log)
     {
-        if (socket is null)
-        {
-            return false;
-        }
-
-        Span<byte> credentials = stackalloc byte[12];
-        if (socket.GetRawSocketOption(SOL_SOCKET, SO_PEERCRED, credentials) != credentials.Length)
-        {
-            return false;
-        }
-
-        // struct ucred: pid, uid, gid.
-        var pid = BitConverter.ToInt32(credentials);
-        var uid = BitConverter.ToUInt32(credentials[4..]);
-        if (uid == Libc.GetEffectiveUserId() || uid == 0)
+        var peer = UnixSockets.PeerOf(socket.Handle);
+        if (peer.User == Libc.GetEffectiveUserId() || peer.User == 0)
         {
             return true;
         }
 
-        log($"refused a connection of process {pid}: its user {uid} is not ours");
+        log($"refused a connection of process {peer.Pid}: its user {peer.User} is not ours");
         return false;
     }
 }

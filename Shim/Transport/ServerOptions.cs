@@ -1,5 +1,5 @@
-using System.Net.Sockets;
 using Grpc.Core;
+using Shim.Loops;
 
 namespace Shim.Transport;
 
@@ -13,7 +13,7 @@ internal record ServerOptions
     internal Action<string> Log { get; init; } = _ => { };
 
     /// <summary>Whether a new peer may stay.</summary>
-    internal Func<Socket, bool> Accept { get; init; } = _ => true;
+    internal Func<UnixSocket, bool> Accept { get; init; } = _ => true;
 
     /// <summary>Called after each call, whatever became of it.</summary>
     internal Action Worked { get; init; } = () => { };

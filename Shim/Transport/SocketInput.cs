@@ -1,11 +1,11 @@
-using System.Net.Sockets;
+using Shim.Loops;
 
 namespace Shim.Transport;
 
 /// <summary>
 /// Bytes of a socket, one after another, in a shared buffer that is held only while something comes: an idle connection costs no memory.
 /// </summary>
-internal sealed class SocketInput(Socket socket, CancellationToken closed) : IDisposable
+internal sealed class SocketInput(UnixSocket socket, CancellationToken closed) : IDisposable
 {
     private byte[]? _buffer;
     private int _start;
@@ -19,9 +19,9 @@ internal sealed class SocketInput(Socket socket, CancellationToken closed) : IDi
     {
         if (_start == _end && count > 0)
         {
-            // Nothing is held while nobody sends: a receive of no bytes ends when there is something to read.
+            // Nothing is held while nobody sends.
             Dispose();
-            await socket.ReceiveAsync(Memory<byte>.Empty, closed).ConfigureAwait(false);
+            await socket.ReadableAsync(closed).ConfigureAwait(false);
             _buffer = SmallBuffers.Rent();
         }
 

@@ -22,7 +22,7 @@ internal sealed class Remains(RuntimeCommand runtime, Settings settings, ILogger
         for (var delay = s_firstRetry; ; delay *= 2)
         {
             var failure = await runtime.DeleteAsync(binary, root, container.Id);
-            foreach (var left in await CgroupFootprint.RemoveAsync(container.Record?.Cgroups ?? []))
+            foreach (var left in await CgroupFootprint.RemoveAsync(container.Record?.Cgroups ?? [], TimeProvider.System))
             {
                 ContainersLog.CgroupStays(logger, container.Id, left);
             }

@@ -68,7 +68,7 @@ internal sealed class Orphan
     {
         using (_process)
         {
-            return await watcher.WatchAsync(_process).ConfigureAwait(false) ?? await _process.EndStatusAsync(s_collection).ConfigureAwait(false);
+            return await watcher.WatchAsync(_process).ConfigureAwait(false) ?? await _process.EndStatusAsync(s_collection, TimeProvider.System).ConfigureAwait(false);
         }
     }
 }

@@ -36,6 +36,7 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
             Stdout = log,
             Stderr = log,
             ExtraDescriptors = [listener.SafeHandle],
+            BlockedSignals = ShimSignals.Blocked,
             NewSession = true,
         });
         return child is var (process, ended) ? ShimProcess.OfChild(process, ended) : throw new InvalidOperationException("the shim was reaped by somebody else");

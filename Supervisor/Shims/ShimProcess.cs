@@ -31,7 +31,7 @@ internal sealed class ShimProcess : IDisposable
     /// Its end, with its status also when we were not its parent, if the kernel tells (since 6.15): the reason of a loss is what people look for in
     /// the log.
     /// </summary>
-    internal async Task<ExitStatus?> EndAsync() => await Ended ?? await _process.EndStatusAsync(s_collection);
+    internal async Task<ExitStatus?> EndAsync() => await Ended ?? await _process.EndStatusAsync(s_collection, TimeProvider.System);
 
     /// <summary>Whether it has ended.</summary>
     internal bool HasEnded => Ended.IsCompleted;

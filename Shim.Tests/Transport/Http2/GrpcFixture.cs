@@ -1,8 +1,9 @@
 using System.Collections.Concurrent;
-using System.Net.Sockets;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 using Shim.Tests.Support;
 using Shim.Transport;
 using Shim.Transport.Http2;
@@ -15,7 +16,7 @@ internal sealed class GrpcFixture : IAsyncDisposable
     internal const string Service = "test.Moods";
 
     private readonly string _directory = TestRun.NewDirectory("grpc");
-    private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+    private readonly UnixSocket _listener;
     private readonly Task _serving;
     private int _worked;
     private int _waits;
@@ -23,8 +24,7 @@ internal sealed class GrpcFixture : IAsyncDisposable
     internal GrpcFixture()
     {
         Path = System.IO.Path.Combine(_directory, "s");
-        _listener.Bind(new UnixDomainSocketEndPoint(Path));
-        _listener.Listen(4096);
+        _listener = new UnixSocket(UnixSockets.Listen(Path, 4096));
         Server = new GrpcServer(Methods(), new ServerOptions
         {
             Log = Log.Enqueue,

@@ -21,7 +21,7 @@ public sealed class GoPeerTests
     public async Task GoShim_ConnectStateShutdown_Answers()
     {
         await using var shim = await GoShim.StartAsync();
-        await using var client = await TtrpcClient.ConnectAsync(shim.Socket, CancellationToken.None);
+        await using var client = TtrpcClient.Connect(shim.Socket);
 
         // ConnectRequest.id = 1; ConnectResponse.shim_pid = 1.
         var connected = await client.CallAsync(TaskService, "Connect", new StringValue { Value = "x" }, UInt32Value.Parser, Poll.Deadline);
@@ -38,7 +38,7 @@ public sealed class GoPeerTests
 
         // What is said of the unknown is what our server says, word for word.
         await using var ours = new TtrpcFixture();
-        await using var ownClient = await ours.ClientAsync();
+        await using var ownClient = ours.Client();
         foreach (var (service, own, method) in new[] { ("no.Such", "no.Such", "State"), (TaskService, TtrpcFixture.Service, "NoSuch") })
         {
             Assert.That(await FailAsync(client, service, method), Is.EqualTo(await FailAsync(ownClient, own, method)));
@@ -62,7 +62,7 @@ public sealed class GoPeerTests
     public async Task GoShim_BadFrames_AnsweredAsOurServerDoes()
     {
         await using var shim = await GoShim.StartAsync();
-        await using var client = await TtrpcClient.ConnectAsync(shim.Socket, CancellationToken.None);
+        await using var client = TtrpcClient.Connect(shim.Socket);
         shim.Pid = (int)(await client.CallAsync(TaskService, "Connect", new StringValue(), UInt32Value.Parser, Poll.Deadline)).Value;
         await using var ours = new TtrpcFixture();
         byte[][] frames =
@@ -82,7 +82,7 @@ public sealed class GoPeerTests
     public async Task GoDaemon_ForwardEvent_IsPublished()
     {
         await using var daemon = await GoDaemon.StartAsync();
-        await using var client = await TtrpcClient.ConnectAsync(daemon.Socket + ".ttrpc", CancellationToken.None);
+        await using var client = TtrpcClient.Connect(daemon.Socket + ".ttrpc");
         var events = daemon.Events();
         const string service = "containerd.services.events.ttrpc.v1.Events";
 

@@ -20,7 +20,7 @@ public sealed class TtrpcCallTests
     public async Task Start()
     {
         _fixture = new TtrpcFixture();
-        _client = await _fixture.ClientAsync();
+        _client = _fixture.Client();
     }
 
     [TearDown]
@@ -136,7 +136,7 @@ public sealed class TtrpcCallTests
     [Test]
     public void Connect_NobodyListens_Unavailable()
     {
-        var error = Assert.ThrowsAsync<RpcException>(() => TtrpcClient.ConnectAsync("/nonexistent/socket", CancellationToken.None));
+        var error = Assert.Throws<RpcException>(() => TtrpcClient.Connect("/nonexistent/socket"));
         Assert.That(error!.StatusCode, Is.EqualTo(StatusCode.Unavailable));
     }
 

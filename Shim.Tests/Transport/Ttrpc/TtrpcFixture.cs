@@ -1,8 +1,9 @@
 using System.Collections.Concurrent;
-using System.Net.Sockets;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 using Shim.Tests.Support;
 using Shim.Transport.Ttrpc;
 
@@ -17,7 +18,7 @@ internal sealed class TtrpcFixture : IAsyncDisposable
     internal const string Service = "test.Moods";
 
     private readonly string _directory = TestRun.NewDirectory("ttrpc");
-    private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+    private readonly UnixSocket _listener;
     private readonly CancellationTokenSource _end = new();
     private readonly Task _serving;
     private int _worked;
@@ -26,8 +27,7 @@ internal sealed class TtrpcFixture : IAsyncDisposable
     internal TtrpcFixture(Func<TtrpcServerOptions, TtrpcServerOptions>? change = null)
     {
         Path = System.IO.Path.Combine(_directory, "s");
-        _listener.Bind(new UnixDomainSocketEndPoint(Path));
-        _listener.Listen(4096);
+        _listener = new UnixSocket(UnixSockets.Listen(Path, 4096));
         var options = new TtrpcServerOptions
         {
             Log = Log.Enqueue,
@@ -55,7 +55,7 @@ internal sealed class TtrpcFixture : IAsyncDisposable
     /// <summary>How many calls of "wait" have begun.</summary>
     internal int Waits => Volatile.Read(ref _waits);
 
-    internal Task<TtrpcClient> ClientAsync() => TtrpcClient.ConnectAsync(Path, CancellationToken.None);
+    internal TtrpcClient Client() => TtrpcClient.Connect(Path);
 
     internal RawPeer Raw() => RawPeer.Connect(Path);
 

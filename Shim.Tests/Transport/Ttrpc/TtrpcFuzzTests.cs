@@ -15,7 +15,7 @@ public sealed class TtrpcFuzzTests
     {
         await using var fixture = new TtrpcFixture();
         fixture.Gate.SetResult();
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         var random = new Random(20170217);
         for (var round = 0; round < Rounds; round++)
         {

@@ -48,7 +48,7 @@ public sealed class TtrpcPeersTests
         }
 
         Assert.That(full, Is.EqualTo(50), "the server pauses");
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         Assert.That(await EchoAsync(client, "other"), Is.EqualTo("other"));
 
         // And when it begins to read, everything is there.
@@ -65,7 +65,7 @@ public sealed class TtrpcPeersTests
     {
         await using var fixture = new TtrpcFixture();
         var silent = Enumerable.Range(0, 200).Select(_ => fixture.Raw()).ToList();
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         Assert.That(await EchoAsync(client, "other"), Is.EqualTo("other"));
         silent.ForEach(peer => peer.Dispose());
     }
@@ -74,11 +74,11 @@ public sealed class TtrpcPeersTests
     public async Task Connections_AtTheLimit_TheNextWaitsForRoom()
     {
         await using var fixture = new TtrpcFixture(options => options with { Connections = 2 });
-        await using var first = await fixture.ClientAsync();
-        var second = await fixture.ClientAsync();
+        await using var first = fixture.Client();
+        var second = fixture.Client();
         await EchoAsync(first, "1");
         await EchoAsync(second, "2");
-        await using var third = await fixture.ClientAsync();
+        await using var third = fixture.Client();
         var waits = EchoAsync(third, "3");
         Assert.That(await EchoAsync(first, "1"), Is.EqualTo("1"));
         Assert.That(waits.IsCompleted, Is.False);
@@ -94,7 +94,7 @@ public sealed class TtrpcPeersTests
         using var peer = fixture.Raw();
         await peer.EndAsync();
         refuse = false;
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         Assert.That(await EchoAsync(client, "x"), Is.EqualTo("x"));
     }
 
@@ -106,7 +106,7 @@ public sealed class TtrpcPeersTests
         using var peer = fixture.Raw();
         await peer.EndAsync();
         fail = false;
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         Assert.That(await EchoAsync(client, "x"), Is.EqualTo("x"));
         Assert.That(fixture.Log, Is.EqualTo(new[] { "a peer could not be checked: broken" }));
     }
@@ -115,7 +115,7 @@ public sealed class TtrpcPeersTests
     public async Task Calls_AtTheLimit_Refused()
     {
         await using var fixture = new TtrpcFixture(options => options with { Limits = new TtrpcLimits { Calls = 3, Streams = 1 } });
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         using var stream = await client.StreamingAsync(TtrpcFixture.Service, "talk", Poll.Deadline);
         using var another = await client.StreamingAsync(TtrpcFixture.Service, "talk", Poll.Deadline);
         Assert.That(Assert.ThrowsAsync<RpcException>(() => another.ReadAsync(StringValue.Parser))!.StatusCode, Is.EqualTo(StatusCode.ResourceExhausted));
@@ -145,13 +145,13 @@ public sealed class TtrpcPeersTests
     {
         // Room for one request at a time; each is held until its handler ends.
         await using var fixture = new TtrpcFixture(options => options with { Limits = new TtrpcLimits { IncomingBytes = 3 << 20 } });
-        var clients = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => fixture.ClientAsync()));
+        var clients = Enumerable.Range(0, 3).Select(_ => fixture.Client()).ToList();
         var request = new BytesValue { Value = ByteString.CopyFrom(new byte[1 << 20]) };
         var calls = clients.Select(client => client.CallAsync(TtrpcFixture.Service, "hold", request, Empty.Parser, Poll.Deadline)).ToList();
         await Poll.For(() => fixture.Waits, waits => waits >= 1, Poll.Deadline, "one has begun");
 
         // Small requests need no room.
-        await using var other = await fixture.ClientAsync();
+        await using var other = fixture.Client();
         Assert.That(await EchoAsync(other, "small"), Is.EqualTo("small"));
         Assert.That(fixture.Waits, Is.EqualTo(1));
         fixture.Gate.SetResult();
@@ -176,7 +176,7 @@ public sealed class TtrpcPeersTests
         using var reader = fixture.Raw();
         await reader.SendAsync(RawPeer.Frame(1, 1, 0, RawPeer.Request("make", new Int32Value { Value = 1_000_000 })));
         await Poll.Until(() => fixture.Server.Incoming.Free == 0 && fixture.Server.Outgoing.Free < 1 << 19, Poll.Deadline, "both hold memory");
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         var request = new BytesValue { Value = ByteString.CopyFrom(new byte[1 << 20]) };
         Assert.That((await client.CallAsync(TtrpcFixture.Service, "bytes", request, Int64Value.Parser, Poll.Deadline)).Value, Is.EqualTo(1 << 20));
         var made = await client.CallAsync(TtrpcFixture.Service, "make", new Int32Value { Value = 1_000_000 }, BytesValue.Parser, Poll.Deadline);
@@ -211,7 +211,7 @@ public sealed class TtrpcPeersTests
     public async Task Client_ServerVanishes_CallsAreUnavailable()
     {
         using var directory = new Listening();
-        await using var client = await TtrpcClient.ConnectAsync(directory.Path, CancellationToken.None);
+        await using var client = TtrpcClient.Connect(directory.Path);
         using var server = RawPeer.Over(await directory.Socket.AcceptAsync());
         var call = EchoAsync(client, "x");
         Assert.That(await server.ReadAsync(), Is.Not.Null);
@@ -227,7 +227,7 @@ public sealed class TtrpcPeersTests
     public async Task Client_BadFrames_OnlyTheirCallFails()
     {
         using var directory = new Listening();
-        await using var client = await TtrpcClient.ConnectAsync(directory.Path, CancellationToken.None);
+        await using var client = TtrpcClient.Connect(directory.Path);
         using var server = RawPeer.Over(await directory.Socket.AcceptAsync());
         var calls = Enumerable.Range(0, 4).Select(_ => EchoAsync(client, "x")).ToList();
         for (var i = 0; i < 4; i++)
@@ -251,7 +251,7 @@ public sealed class TtrpcPeersTests
     public async Task Stop_CallsUnderWay_TheirAnswersGoOutAndNewOnesAreRefused()
     {
         await using var fixture = new TtrpcFixture();
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         var call = WaitAsync(client);
         await Poll.For(() => fixture.Waits, waits => waits == 1, Poll.Deadline, "it waits");
         var stop = fixture.Server.StopAsync(Poll.Deadline);
@@ -268,7 +268,7 @@ public sealed class TtrpcPeersTests
     public async Task Stop_AfterTheGrace_CallsAreCancelledAndToldSo()
     {
         await using var fixture = new TtrpcFixture();
-        await using var client = await fixture.ClientAsync();
+        await using var client = fixture.Client();
         var call = WaitAsync(client);
         await Poll.For(() => fixture.Waits, waits => waits == 1, Poll.Deadline, "it waits");
         await fixture.Server.StopAsync(TimeSpan.Zero).WithinAsync(Poll.Deadline, "the server stops");

@@ -5,6 +5,8 @@ using System.Text.Json.Nodes;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Microsoft.Win32.SafeHandles;
+using Shim.Interop;
+using Shim.Loops;
 using Shim.Transport.Ttrpc;
 
 namespace Shim.Tests.Transport.Ttrpc;
@@ -35,11 +37,9 @@ internal static class TtrpcProbe
         var methods = new TtrpcMethods().Unary("s", "echo", StringValue.Parser, (request, _) => Task.FromResult<IMessage>(request));
         var server = new TtrpcServer(methods, new TtrpcServerOptions { Log = log.Enqueue });
         var path = Path.Combine(directory, "s");
-        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        listener.Bind(new UnixDomainSocketEndPoint(path));
-        listener.Listen();
+        using var listener = new UnixSocket(UnixSockets.Listen(path, 128));
         var serving = server.ServeAsync(listener, CancellationToken.None);
-        await using (var warm = await TtrpcClient.ConnectAsync(path, CancellationToken.None))
+        await using (var warm = TtrpcClient.Connect(path))
         {
             await EchoAsync(warm);
         }
@@ -73,7 +73,7 @@ internal static class TtrpcProbe
         }
 
         taken[0].Dispose();
-        await using var client = await TtrpcClient.ConnectAsync(path, CancellationToken.None);
+        await using var client = TtrpcClient.Connect(path);
         var call = EchoAsync(client);
         var clock = Stopwatch.StartNew();
         while (log.IsEmpty && clock.Elapsed < s_limit)

@@ -76,7 +76,8 @@ internal static class DeleteAction
     private static void DeleteFromRuntime(Daemon daemon, RuntimeOptions options, Action<string> log)
     {
         var reaper = new Reaper(e => log(e.Message));
-        new Thread(reaper.Run) { IsBackground = true, Name = "reaper" }.Start();
+        Signals.Block();
+        reaper.Start();
         try
         {
             new OciRuntime(reaper, options.Binary, Path.Combine(options.Root, daemon.Namespace), options.SystemdCgroup)

@@ -41,7 +41,8 @@ internal static class InfoAction
     private static byte[]? Features(RuntimeOptions options)
     {
         var reaper = new Reaper(_ => { });
-        new Thread(reaper.Run) { IsBackground = true, Name = "reaper" }.Start();
+        Signals.Block();
+        reaper.Start();
         try
         {
             var runtime = new OciRuntime(reaper, options.Binary, null);

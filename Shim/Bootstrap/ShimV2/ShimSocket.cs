@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
@@ -17,11 +16,6 @@ internal static class ShimSocket
     private const string Scheme = "unix://";
     private const int Backlog = 128;
 
-    // sun_path, less its final zero.
-    private const int MaxPathBytes = 107;
-
-    // Octal 177: nobody but the owner.
-    private const uint OwnerOnly = 0x7F;
     private const UnixFileMode DirectoryMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
         | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
@@ -42,42 +36,28 @@ internal static class ShimSocket
     /// <summary>
     /// Binds the socket, or returns null when another shim serves it. A socket that its shim has left is replaced; of two who come at once, one binds.
     /// </summary>
-    internal static Socket? Bind(string path)
+    internal static SafeFileHandle? Bind(string path)
     {
-        if (!Path.IsPathFullyQualified(path) || Encoding.UTF8.GetByteCount(path) > MaxPathBytes)
+        if (!Path.IsPathFullyQualified(path) || Encoding.UTF8.GetByteCount(path) > Libc.MaxSocketPath)
         {
-            throw new InvalidDataException($"a socket cannot lie at {path}: an absolute path of at most {MaxPathBytes} bytes is needed");
+            throw new InvalidDataException($"a socket cannot lie at {path}: an absolute path of at most {Libc.MaxSocketPath} bytes is needed");
         }
 
         using var turn = Lock(Directory.CreateDirectory(Path.GetDirectoryName(path)!, DirectoryMode).FullName);
         for (var attempt = 0; ; attempt++)
         {
-            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            var umask = Libc.Umask(OwnerOnly);
             try
             {
-                socket.Bind(new UnixDomainSocketEndPoint(path));
-                socket.Listen(Backlog);
-                return socket;
+                return UnixSockets.Listen(path, Backlog);
             }
-            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && attempt < 3)
+            catch (NativeException e) when (e.Number == Errno.EADDRINUSE && attempt < 3)
             {
-                socket.Dispose();
-                if (IsServed(path))
+                if (UnixSockets.IsServed(path))
                 {
                     return null;
                 }
 
                 File.Delete(path);
-            }
-            catch
-            {
-                socket.Dispose();
-                throw;
-            }
-            finally
-            {
-                _ = Libc.Umask(umask);
             }
         }
     }
@@ -91,24 +71,9 @@ internal static class ShimSocket
         }
 
         using var turn = Lock(Path.GetDirectoryName(path)!);
-        if (!IsServed(path))
+        if (!UnixSockets.IsServed(path))
         {
             File.Delete(path);
-        }
-    }
-
-    /// <summary>Whether somebody listens. Not blocking: a shim that is stopped, with its queue full, is one too.</summary>
-    internal static bool IsServed(string path)
-    {
-        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { Blocking = false };
-        try
-        {
-            probe.Connect(new UnixDomainSocketEndPoint(path));
-            return true;
-        }
-        catch (SocketException e)
-        {
-            return e.SocketErrorCode == SocketError.WouldBlock;
         }
     }
 

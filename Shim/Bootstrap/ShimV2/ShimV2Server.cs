@@ -1,6 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
-using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 using Shim.Stdio;
 using Shim.Tasks;
@@ -40,19 +39,17 @@ internal sealed class ShimV2Server
     /// <param name="protocol">ttrpc or grpc.</param>
     internal static int Run(ShimArguments arguments, string protocol)
     {
-        ShimProcess.Prepare();
         var daemon = Daemon.From(arguments);
         var log = new TaskLog(arguments.Debug);
-        if (Libc.Fcntl(ListenDescriptor, Libc.F_SETFD, Libc.FD_CLOEXEC) == -1)
-        {
-            throw new FormatException("there is no listening socket as descriptor 3: containerd calls start, which makes it");
-        }
+        ShimProcess.Prepare(log);
+        var listener = Listener.Inherit(ListenDescriptor)
+            ?? throw new FormatException("there is no listening socket as descriptor 3: containerd calls start, which makes it");
 
         var server = new ShimV2Server(daemon, ShimSocket.PathOf(arguments.Socket), log);
         var reaper = new Reaper(e => log.Error($"an exit could not be handled: {e}"));
-        server.Start(daemon, protocol, reaper, log);
+        server.Start(daemon, protocol, reaper, listener, log);
         log.Info($"shim {Build.Version}, pid {Environment.ProcessId}, serves {daemon.Namespace}/{daemon.Id} by {protocol}");
-        reaper.Run();
+        EventLoop.Main.Run();
         return 0;
     }
 
@@ -61,7 +58,7 @@ internal sealed class ShimV2Server
         : daemon.GrpcAddress.Length > 0 ? new GrpcEventSink(ShimSocket.PathOf(daemon.GrpcAddress))
         : null;
 
-    private void Start(Daemon daemon, string protocol, Reaper reaper, TaskLog log)
+    private void Start(Daemon daemon, string protocol, Reaper reaper, Listener listener, TaskLog log)
     {
         var trim = new MemoryTrim();
 
@@ -70,9 +67,9 @@ internal sealed class ShimV2Server
         var api = new TaskApi(_tasks, new ContainerHomes(reaper, streams, log, daemon.Namespace), _events, _ending.Begin);
         var options = Wire.Options(log, trim.Worked);
         _server = protocol == "grpc" ? GrpcTaskServer.New(api, options) : TtrpcTaskServer.New(api, options);
-        var listener = new Socket(new SafeSocketHandle(ListenDescriptor, ownsHandle: true));
-        _ = Task.Run(() => _server.ServeAsync(listener, CancellationToken.None));
+        _ = Task.Run(() => _server.ServeAsync(listener.Socket, CancellationToken.None));
         _ending.TakeSignals();
+        reaper.Start();
         trim.Worked();
     }
 

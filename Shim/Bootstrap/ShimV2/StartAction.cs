@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net.Sockets;
 using Microsoft.Win32.SafeHandles;
 using Shim.Cgroups;
 using Shim.Interop;
@@ -37,30 +36,30 @@ internal static class StartAction
         var address = ShimSocket.AddressOf(path);
         WriteAddress(bundle, address);
 
-        // Not disposed of when all is well: .NET would remove the name with it, and this process ends anyway.
-        if (ShimSocket.Bind(path) is { } socket)
+        if (ShimSocket.Bind(path) is { } listener)
         {
-            try
+            using (listener)
             {
-                Launch(arguments, daemon, bundle, path, socket, options);
-            }
-            catch
-            {
-                socket.Dispose();
-                File.Delete(path);
-                throw;
+                try
+                {
+                    Launch(arguments, daemon, bundle, path, listener, options);
+                }
+                catch
+                {
+                    File.Delete(path);
+                    throw;
+                }
             }
         }
 
         return new StartAnswer(address, protocol).ToBytes(request.Parameters is not null, maxVersion);
     }
 
-    private static void Launch(ShimArguments arguments, Daemon daemon, string bundle, string path, Socket socket, RuntimeOptions options)
+    private static void Launch(ShimArguments arguments, Daemon daemon, string bundle, string path, SafeFileHandle listener, RuntimeOptions options)
     {
         var executable = File.ResolveLinkTarget("/proc/self/exe", returnFinalTarget: false)?.FullName ?? throw new InvalidOperationException("/proc/self/exe leads nowhere");
         using var nothing = Fd.Open("/dev/null", Libc.O_RDWR);
         using var log = OpenLog(bundle);
-        using var listener = new SafeFileHandle(socket.Handle, ownsHandle: false);
         List<string> commandLine =
         [
             // Under the name that containerd called us by, so that the child knows what it is.
@@ -81,6 +80,7 @@ internal static class StartAction
             Stdout = nothing,
             Stderr = log ?? nothing,
             ExtraDescriptors = [listener],
+            BlockedSignals = ShimSignals.Blocked,
             NewSession = true,
         });
         try

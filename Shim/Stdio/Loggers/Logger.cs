@@ -1,6 +1,7 @@
 using Containerd;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 using Shim.Processes;
 
 namespace Shim.Stdio.Loggers;
@@ -57,8 +58,7 @@ internal sealed class Logger
         var (child, ready) = Spawn();
         using (ready)
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(_services.LoggerStartLimit);
+            using var limit = new Patience(_services.LoggerStartLimit, cancellationToken);
             try
             {
                 var readiness = _services.Loop.WaitReadableAsync(ready, limit.Token);
@@ -102,7 +102,7 @@ internal sealed class Logger
         }
 
         // A background child of a process that was deleted long ago has ended: the logger gets a moment for what it wrote.
-        _ = Task.Delay(s_restLimit).ContinueWith(_ => GiveUp(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        _ = Clock.DelayAsync(s_restLimit).ContinueWith(_ => GiveUp(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
 
     /// <summary>Nobody waits for the program any more: once its output has ended, it is killed.</summary>
@@ -183,7 +183,7 @@ internal sealed class Logger
                 pause = TimeSpan.FromMilliseconds(Environment.TickCount64 - born) > s_goodLife ? s_firstPause : pause;
             }
 
-            await Task.Delay(pause).ConfigureAwait(false);
+            await Clock.DelayAsync(pause).ConfigureAwait(false);
             pause = TimeSpan.FromTicks(Math.Min(pause.Ticks * 2, s_longestPause.Ticks));
             if (IsDone())
             {

@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio.Loggers;
 
@@ -16,15 +17,15 @@ internal sealed class LoggerSink : OutputSink
     // How long a process may have to wait for a logger that makes no progress.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1);
 
-    private readonly StreamLoop _loop;
+    private readonly EventLoop _loop;
     private readonly Logger _logger;
     private readonly Action _ended;
     private readonly SafeFileHandle _source;
     private readonly SafeFileHandle _destination;
     private readonly AttachedOutputs _attached;
-    private readonly StreamLoop.Registration _readable;
-    private readonly StreamLoop.Registration _writable;
-    private readonly Timer _stall;
+    private readonly EventLoop.Registration _readable;
+    private readonly EventLoop.Registration _writable;
+    private readonly ITimer _stall;
 
     // Only touched on the loop's thread.
     private byte[] _unsent = [];
@@ -39,13 +40,13 @@ internal sealed class LoggerSink : OutputSink
     /// <param name="pipe">From the process.</param>
     /// <param name="destination">To the program; does not block.</param>
     /// <param name="ended">Called when all is handed over.</param>
-    internal LoggerSink(StreamLoop loop, Logger logger, (SafeFileHandle Reader, SafeFileHandle Writer) pipe, SafeFileHandle destination, Action ended)
+    internal LoggerSink(EventLoop loop, Logger logger, (SafeFileHandle Reader, SafeFileHandle Writer) pipe, SafeFileHandle destination, Action ended)
         : base(pipe.Writer)
     {
         (_loop, _logger, _source, _destination, _ended) = (loop, logger, pipe.Reader, destination, ended);
         PipeName = RelayPipe.NameOf(_source);
         _attached = new AttachedOutputs(loop);
-        _stall = new Timer(_ => loop.Post(Stalled), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _stall = Clock.NewTimer(() => loop.Post(Stalled));
         _ = Libc.Fcntl(Fd.Number(_source), Libc.F_SETPIPE_SZ, LargePipe);
         _ = Libc.Fcntl(Fd.Number(_destination), Libc.F_SETPIPE_SZ, LargePipe);
         _writable = loop.Register(destination, 0, OnDestination);
@@ -178,7 +179,7 @@ internal sealed class LoggerSink : OutputSink
         if (!_awaitsRoom)
         {
             _awaitsRoom = true;
-            _stall.Change(s_patience, Timeout.InfiniteTimeSpan);
+            _stall.Set(s_patience);
             _writable.Arm(Libc.EPOLLOUT);
         }
     }
@@ -191,7 +192,7 @@ internal sealed class LoggerSink : OutputSink
         }
 
         _awaitsRoom = false;
-        _ = _stall.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _stall.Stop();
         _writable.Arm(0);
         _shedding = false;
         TellOfGap();

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio.Logs;
 
@@ -30,7 +31,7 @@ internal sealed class ContainerLog
     private readonly List<LogSink> _sinks = [];
     private readonly List<TaskCompletionSource> _reopenings = [];
     private readonly LogThread? _thread;
-    private readonly Timer _timer;
+    private readonly ITimer _timer;
     private LogBuffer _pending = new();
     private LogBuffer _writing = new();
 
@@ -50,7 +51,7 @@ internal sealed class ContainerLog
         (_services, Address) = (services, address);
         Options = address.Log!;
         _file = LogFile.Open(new LogDirectory(services.LogDirectories.OpenDirectoryOf(address)), Path.GetFileName(address.Path), Options, services.LogLoop.Log);
-        _timer = new Timer(_ => services.LogLoop.Post(Elapsed), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _timer = Clock.NewTimer(() => services.LogLoop.Post(Elapsed));
         _thread = Options.DropWhenFull ? new LogThread() : null;
     }
 
@@ -218,7 +219,7 @@ internal sealed class ContainerLog
             }
 
             _stalled = true;
-            _timer.Change(s_retry, Timeout.InfiniteTimeSpan);
+            _timer.Set(s_retry);
             return;
         }
 
@@ -249,7 +250,7 @@ internal sealed class ContainerLog
         if (!_timerArmed && Math.Max(_pending.Capacity, _writing.Capacity) > KeptBytes)
         {
             _timerArmed = true;
-            _timer.Change(s_quiet, Timeout.InfiniteTimeSpan);
+            _timer.Set(s_quiet);
         }
     }
 

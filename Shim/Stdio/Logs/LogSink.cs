@@ -1,5 +1,6 @@
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Stdio.Logs;
 
@@ -23,7 +24,7 @@ internal sealed class LogSink : OutputSink
     private readonly LogRecords _records;
     private readonly SafeFileHandle _reader;
     private readonly AttachedOutputs _attached;
-    private readonly StreamLoop.Registration _readable;
+    private readonly EventLoop.Registration _readable;
     private readonly TaskCompletionSource _delivered = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // Only touched on the loop's thread.

@@ -2,6 +2,8 @@ using System.Buffers.Binary;
 using Containerd;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -136,7 +138,7 @@ internal sealed partial class GrpcCall
             await _connection.Link.Output.AddWindowAsync(Id, _length + GrpcMessage.PrefixLength - LargeRequests.Above).ConfigureAwait(false);
             await WatchAsync().ConfigureAwait(false);
         }
-        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or System.Net.Sockets.SocketException)
+        catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or NativeException)
         {
             // It is given up, or the time for it is over: that is the answer.
             Refuse(new Status(StatusCode.DeadlineExceeded, "Deadline Exceeded"));
@@ -153,7 +155,7 @@ internal sealed partial class GrpcCall
     {
         for (var before = -1L; ;)
         {
-            await Task.Delay(Http2Link.Stall, CancellationToken).ConfigureAwait(false);
+            await Clock.DelayAsync(Http2Link.Stall, CancellationToken).ConfigureAwait(false);
             lock (_lock)
             {
                 if (_requestEnded)

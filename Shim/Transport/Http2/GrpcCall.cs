@@ -1,6 +1,8 @@
 using System.Diagnostics.CodeAnalysis;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -22,6 +24,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
     private volatile bool _isCancelled;
 
     private DateTime _deadline = DateTime.MaxValue;
+    private ITimer? _limit;
 
     internal GrpcCall(GrpcConnection connection, int id, string path, GrpcMethod? method)
     {
@@ -50,7 +53,8 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
         if (limit is { } time)
         {
             _deadline = DateTime.UtcNow + time;
-            _cancel.CancelAfter(time);
+            _limit = Clock.NewTimer(Expire);
+            _limit.Set(time);
         }
     }
 
@@ -70,14 +74,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
     internal void Cancel()
     {
         _isCancelled = true;
-        try
-        {
-            _cancel.Cancel();
-        }
-        catch (ObjectDisposedException)
-        {
-            // It has just ended.
-        }
+        Expire();
     }
 
     /// <summary>Runs the method; on a thread of the pool.</summary>
@@ -132,7 +129,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
                 }
             }
         }
-        catch (Exception e) when (e is System.Net.Sockets.SocketException or ObjectDisposedException or OperationCanceledException or TimeoutException)
+        catch (Exception e) when (e is NativeException or ObjectDisposedException or OperationCanceledException or TimeoutException)
         {
             // The client is gone, or does not read.
         }
@@ -144,6 +141,18 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
         finally
         {
             End();
+        }
+    }
+
+    private void Expire()
+    {
+        try
+        {
+            _cancel.Cancel();
+        }
+        catch (ObjectDisposedException)
+        {
+            // It has just ended.
         }
     }
 
@@ -161,6 +170,7 @@ internal sealed partial class GrpcCall : IThreadPoolWorkItem
 
         // Whoever still watches over the request.
         _cancel.Cancel();
+        _limit?.Dispose();
         _cancel.Dispose();
         if (place)
         {

@@ -1,8 +1,9 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
-using System.Net.Sockets;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -14,27 +15,25 @@ internal sealed class GrpcClient : IAsyncDisposable
     private const int MethodPost = 3;
     private const int SchemeHttp = 6;
 
-    private readonly Socket _socket;
+    private readonly UnixSocket _socket;
     private readonly CancellationTokenSource _closed = new();
     private readonly Http2Link _link;
     private int _stream = -1;
 
-    private GrpcClient(Socket socket) => (_socket, _link) = (socket, new Http2Link(socket, _closed.Token));
+    private GrpcClient(UnixSocket socket) => (_socket, _link) = (socket, new Http2Link(socket, _closed.Token));
 
-    /// <summary>Connects. Throws SocketException when nobody listens.</summary>
+    /// <summary>Connects. Throws NativeException when nobody listens.</summary>
     internal static async Task<GrpcClient> ConnectAsync(string socketPath, CancellationToken cancellationToken)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        var client = new GrpcClient(UnixSocket.Connect(socketPath));
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), cancellationToken).ConfigureAwait(false);
-            var client = new GrpcClient(socket);
-            await client._link.Output.SendAsync(Http2Link.Greet(new FrameBuffer(64).Octets(Http2Link.Preface.Span)).Written).ConfigureAwait(false);
+            await client._link.Output.SendAsync(Http2Link.Greet(new FrameBuffer(64).Octets(Http2Link.Preface.Span)).Written).WaitAsync(cancellationToken).ConfigureAwait(false);
             return client;
         }
         catch
         {
-            socket.Dispose();
+            await client.DisposeAsync().ConfigureAwait(false);
             throw;
         }
     }
@@ -44,8 +43,7 @@ internal sealed class GrpcClient : IAsyncDisposable
     /// </summary>
     internal async Task CallAsync(string path, IMessage request, TimeSpan limit, CancellationToken cancellationToken)
     {
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(limit);
+        using var deadline = new Patience(limit, cancellationToken);
         using var end = deadline.Token.UnsafeRegister(static closed => ((CancellationTokenSource)closed!).Cancel(), _closed);
         try
         {
@@ -59,7 +57,7 @@ internal sealed class GrpcClient : IAsyncDisposable
         {
             throw new RpcException(new Status(StatusCode.DeadlineExceeded, $"no answer within {limit.TotalSeconds:0} s"));
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or EndOfStreamException or TimeoutException or Http2Exception)
+        catch (Exception e) when (e is NativeException or ObjectDisposedException or EndOfStreamException or TimeoutException or Http2Exception)
         {
             throw new RpcException(new Status(StatusCode.Unavailable, $"the connection has ended: {e.Message}"));
         }

@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -17,7 +18,7 @@ internal sealed class GrpcConnection : IServerConnection
     private static readonly TimeSpan s_lastWord = TimeSpan.FromSeconds(1);
 
     private readonly GrpcServer _server;
-    private readonly Socket _socket;
+    private readonly UnixSocket _socket;
     private readonly CancellationTokenSource _closed = new();
     private readonly Lock _lock = new();
 
@@ -27,7 +28,7 @@ internal sealed class GrpcConnection : IServerConnection
     // The reader's alone, but for the last word to a client.
     private int _lastId;
 
-    internal GrpcConnection(GrpcServer server, Socket socket)
+    internal GrpcConnection(GrpcServer server, UnixSocket socket)
     {
         _server = server;
         _socket = socket;
@@ -58,7 +59,7 @@ internal sealed class GrpcConnection : IServerConnection
             _server.Options.Log($"a connection is closed: {e.Message}");
             await SayGoodbyeAsync(e.Code).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException or EndOfStreamException)
+        catch (Exception e) when (e is NativeException or ObjectDisposedException or OperationCanceledException or EndOfStreamException)
         {
             // The end of a connection, in one of its forms.
         }
@@ -253,9 +254,9 @@ internal sealed class GrpcConnection : IServerConnection
         try
         {
             await Link.Output.SendAsync(new FrameBuffer(32).Begin(Http2FrameType.GoAway, Http2Flags.None, 0)
-                .Number((uint)Volatile.Read(ref _lastId)).Number((uint)code).End().Written).WaitAsync(s_lastWord).ConfigureAwait(false);
+                .Number((uint)Volatile.Read(ref _lastId)).Number((uint)code).End().Written).WithinAsync(s_lastWord).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException or TimeoutException)
+        catch (Exception e) when (e is NativeException or ObjectDisposedException or OperationCanceledException or TimeoutException)
         {
             // Who is gone or does not read need not be told.
         }

@@ -1,4 +1,4 @@
-using System.Net.Sockets;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -34,5 +34,5 @@ internal sealed class GrpcServer : ConnectionServer
     /// <summary>The method of a path; null when there is none.</summary>
     internal GrpcMethod? Find(string path) => _methods.GetValueOrDefault(path);
 
-    private protected override IServerConnection NewConnection(Socket socket) => new GrpcConnection(this, socket);
+    private protected override IServerConnection NewConnection(UnixSocket socket) => new GrpcConnection(this, socket);
 }

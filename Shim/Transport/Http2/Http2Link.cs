@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Net.Sockets;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
@@ -12,7 +12,7 @@ namespace Shim.Transport.Http2;
 /// Our own, and not Kestrel's: that makes a shim 160 KB heavier (of 870), its file twice as large, and each start milliseconds longer, for whatever is
 /// in the program has its static fields in every process, used or not.
 /// </remarks>
-internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisposable
+internal sealed class Http2Link(UnixSocket socket, CancellationToken closed) : IDisposable
 {
     private const ushort SettingInitialWindow = 4;
     private const ushort SettingMaxHeaderList = 6;
@@ -99,12 +99,12 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
     /// </summary>
     internal async Task SendDataAsync(int stream, ReadOnlyMemory<byte> data, Http2Flags last, TimeSpan patience, CancellationToken cancellationToken)
     {
-        using var stall = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        using var stall = new Patience(cancellationToken);
         try
         {
             while (!data.IsEmpty)
             {
-                stall.CancelAfter(patience);
+                stall.Renew(patience);
                 var count = await Windows.TakeAsync(stream, Math.Min(data.Length, Http2FrameHeader.MaxLength), stall.Token).ConfigureAwait(false);
                 if (count == 0)
                 {
@@ -117,7 +117,7 @@ internal sealed class Http2Link(Socket socket, CancellationToken closed) : IDisp
                 data = data[count..];
             }
         }
-        catch (OperationCanceledException) when (stall.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException) when (stall.IsExhausted)
         {
             throw new TimeoutException($"no byte was taken for {patience.TotalSeconds:0} s");
         }

@@ -1,11 +1,11 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
+using Shim.Loops;
 
 namespace Shim.Transport.Http2;
 
 /// <summary>Writes frames to a socket, one caller after another.</summary>
 [SuppressMessage("Design", "CA1001", Justification = "The semaphore has no wait handle, and writers may still stand in its line when the connection has ended.")]
-internal sealed class Http2Output(Socket socket, CancellationToken closed)
+internal sealed class Http2Output(UnixSocket socket, CancellationToken closed)
 {
     private readonly SemaphoreSlim _turn = new(1, 1);
 

@@ -1,6 +1,7 @@
 using Containerd.TaskApi.V2;
 using Containerd.Types;
 using Grpc.Core;
+using Shim.Loops;
 using Shim.Tasks;
 
 namespace Shim.Transport.ShimV2;
@@ -58,7 +59,7 @@ internal sealed class EventForwarder(IEventSink? sink, string nameSpace, TaskLog
 
         try
         {
-            await all.WaitAsync(limit).ConfigureAwait(false);
+            await all.WithinAsync(limit).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {
@@ -131,7 +132,7 @@ internal sealed class EventForwarder(IEventSink? sink, string nameSpace, TaskLog
                 }
             }
 
-            await Task.Delay(retry, _stopping.Token).ConfigureAwait(false);
+            await Clock.DelayAsync(retry, _stopping.Token).ConfigureAwait(false);
             retry = retry * 2 < s_lastRetry ? retry * 2 : s_lastRetry;
         }
     }

@@ -1,7 +1,7 @@
-using System.Net.Sockets;
 using Containerd.Services.Events.V1;
 using Containerd.Types;
 using Grpc.Core;
+using Shim.Interop;
 using Shim.Transport.Http2;
 
 namespace Shim.Transport.ShimV2;
@@ -32,7 +32,7 @@ internal sealed class GrpcEventSink(string socketPath) : IEventSink
             await ForgetAsync().ConfigureAwait(false);
             throw;
         }
-        catch (SocketException e)
+        catch (NativeException e)
         {
             throw new RpcException(new Status(StatusCode.Unavailable, e.Message));
         }

@@ -52,7 +52,7 @@ internal sealed class TtrpcEventSink(string socketPath) : IEventSink
                 _client = null;
             }
 
-            return _client = await TtrpcClient.ConnectAsync(socketPath, cancellationToken).ConfigureAwait(false);
+            return _client = TtrpcClient.Connect(socketPath);
         }
         finally
         {

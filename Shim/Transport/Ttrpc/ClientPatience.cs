@@ -1,11 +1,12 @@
 using Grpc.Core;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
 /// <summary>How long a caller waits for a call: until its deadline, if it has one, or until it gives up.</summary>
 internal sealed class ClientPatience : IDisposable
 {
-    private readonly CancellationTokenSource? _source;
+    private readonly Patience? _limited;
     private readonly CancellationToken _caller;
 
     internal ClientPatience(TimeSpan timeout, CancellationToken caller)
@@ -13,11 +14,10 @@ internal sealed class ClientPatience : IDisposable
         _caller = caller;
         if (timeout != Timeout.InfiniteTimeSpan)
         {
-            _source = CancellationTokenSource.CreateLinkedTokenSource(caller);
-            _source.CancelAfter(timeout);
+            _limited = new Patience(timeout, caller);
         }
 
-        Token = _source?.Token ?? caller;
+        Token = _limited?.Token ?? caller;
     }
 
     /// <summary>Cancelled when the wait is over.</summary>
@@ -29,5 +29,5 @@ internal sealed class ClientPatience : IDisposable
         : new Status(StatusCode.DeadlineExceeded, "context deadline exceeded"));
 
     /// <inheritdoc/>
-    public void Dispose() => _source?.Dispose();
+    public void Dispose() => _limited?.Dispose();
 }

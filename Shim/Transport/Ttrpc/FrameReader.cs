@@ -1,4 +1,4 @@
-using System.Net.Sockets;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
@@ -6,7 +6,7 @@ namespace Shim.Transport.Ttrpc;
 /// Reads frames from a socket, one after another. While nothing comes it holds no memory; small frames are read into a shared buffer,
 /// large ones into an array of their own that is paid for from a budget.
 /// </summary>
-internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimits limits, CancellationToken closed) : IDisposable
+internal sealed class FrameReader(UnixSocket socket, MemoryBudget budget, TtrpcLimits limits, CancellationToken closed) : IDisposable
 {
     // What a body costs until its message exists: the array, the payload taken out of it, and the message.
     private const int CopiesWhileParsing = 3;
@@ -69,10 +69,10 @@ internal sealed class FrameReader(Socket socket, MemoryBudget budget, TtrpcLimit
             var body = GC.AllocateUninitializedArray<byte>(length);
             var filled = Math.Min(length, _input.Buffered);
             _input.Take(filled).CopyTo(body);
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(closed);
+            using var patience = new Patience(closed);
             while (filled < length)
             {
-                patience.CancelAfter(limits.Stall);
+                patience.Renew(limits.Stall);
                 var received = await socket.ReceiveAsync(body.AsMemory(filled), patience.Token).ConfigureAwait(false);
                 if (received == 0)
                 {

@@ -1,6 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
 using Google.Protobuf;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
@@ -9,7 +9,7 @@ namespace Shim.Transport.Ttrpc;
 /// turn: however many answers wait for a peer that does not read, one of them at most is there twice.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "The semaphore has no wait handle, and writers may still stand in its line when the connection has ended.")]
-internal sealed class FrameWriter(Socket socket, MemoryBudget budget, TtrpcLimits limits, CancellationToken closed)
+internal sealed class FrameWriter(UnixSocket socket, MemoryBudget budget, TtrpcLimits limits, CancellationToken closed)
 {
     // Field 2 of Response, a length-delimited one.
     private const byte PayloadTag = (2 << 3) | 2;
@@ -132,18 +132,12 @@ internal sealed class FrameWriter(Socket socket, MemoryBudget budget, TtrpcLimit
     private async Task SendAllAsync(ReadOnlyMemory<byte> frame, bool small)
     {
         // A peer may take its time over small frames. Over large ones it holds memory that others wait for.
-        using var patience = small ? null : CancellationTokenSource.CreateLinkedTokenSource(closed);
+        using var patience = small ? null : new Patience(closed);
         while (!frame.IsEmpty)
         {
-            patience?.CancelAfter(limits.Stall);
+            patience?.Renew(limits.Stall);
             var sent = await socket.SendAsync(frame, patience?.Token ?? closed).ConfigureAwait(false);
             frame = frame[sent..];
-        }
-
-        if (!small)
-        {
-            // A socket may keep what it sent last until it sends again; sending nothing lets a large frame go.
-            await socket.SendAsync(ReadOnlyMemory<byte>.Empty, closed).ConfigureAwait(false);
         }
     }
 }

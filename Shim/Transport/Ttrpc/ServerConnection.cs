@@ -1,8 +1,9 @@
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Sockets;
 using Containerd.Ttrpc;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 using RpcStatus = Google.Rpc.Status;
 
 namespace Shim.Transport.Ttrpc;
@@ -15,7 +16,7 @@ namespace Shim.Transport.Ttrpc;
 internal sealed class ServerConnection : IServerConnection
 {
     private readonly TtrpcServer _server;
-    private readonly Socket _socket;
+    private readonly UnixSocket _socket;
     private readonly CancellationTokenSource _closed = new();
     private readonly FrameReader _reader;
     private readonly FrameWriter _writer;
@@ -29,7 +30,7 @@ internal sealed class ServerConnection : IServerConnection
     // The reader's alone.
     private uint _lastId;
 
-    internal ServerConnection(TtrpcServer server, Socket socket)
+    internal ServerConnection(TtrpcServer server, UnixSocket socket)
     {
         _server = server;
         _socket = socket;
@@ -39,7 +40,7 @@ internal sealed class ServerConnection : IServerConnection
     }
 
     /// <summary>Whether an exception only says that the connection is gone, or that we closed it.</summary>
-    internal static bool IsLoss(Exception e) => e is SocketException or ObjectDisposedException or OperationCanceledException;
+    internal static bool IsLoss(Exception e) => e is NativeException or ObjectDisposedException or OperationCanceledException;
 
     /// <inheritdoc/>
     public async Task RunAsync()

@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
@@ -23,8 +24,7 @@ internal sealed class StreamInbox : IDisposable
             return true;
         }
 
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        limit.CancelAfter(patience);
+        using var limit = new Patience(patience, cancellationToken);
         try
         {
             await _messages.Writer.WriteAsync(message, limit.Token).ConfigureAwait(false);

@@ -1,7 +1,8 @@
-using System.Net.Sockets;
 using Containerd.Ttrpc;
 using Google.Protobuf;
 using Grpc.Core;
+using Shim.Interop;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
@@ -16,7 +17,7 @@ internal sealed class TtrpcClient : IAsyncDisposable
 
     private static readonly TtrpcLimits s_limits = new();
 
-    private readonly Socket _socket;
+    private readonly UnixSocket _socket;
     private readonly string _peer;
     private readonly CancellationTokenSource _closed = new();
     private readonly FrameReader _reader;
@@ -29,7 +30,7 @@ internal sealed class TtrpcClient : IAsyncDisposable
     private RpcException? _lost;
     private uint _lastId;
 
-    private TtrpcClient(Socket socket, string peer)
+    private TtrpcClient(UnixSocket socket, string peer)
     {
         _socket = socket;
         _peer = peer;
@@ -42,23 +43,15 @@ internal sealed class TtrpcClient : IAsyncDisposable
     internal Task Closed => _loop;
 
     /// <summary>Connects to a unix socket; Unavailable when nobody listens.</summary>
-    internal static async Task<TtrpcClient> ConnectAsync(string unixSocketPath, CancellationToken cancellationToken)
+    internal static TtrpcClient Connect(string unixSocketPath)
     {
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(unixSocketPath), cancellationToken).ConfigureAwait(false);
-            return new TtrpcClient(socket, unixSocketPath);
+            return new TtrpcClient(UnixSocket.Connect(unixSocketPath), unixSocketPath);
         }
-        catch (SocketException e)
+        catch (NativeException e)
         {
-            socket.Dispose();
-            throw new RpcException(new Status(StatusCode.Unavailable, $"failed to connect to {unixSocketPath}: {e.Message}"));
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
+            throw new RpcException(new Status(StatusCode.Unavailable, $"failed to connect: {e.Message}"));
         }
     }
 

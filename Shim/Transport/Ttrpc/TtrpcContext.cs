@@ -1,5 +1,6 @@
 using Containerd.Ttrpc;
 using Grpc.Core;
+using Shim.Loops;
 
 namespace Shim.Transport.Ttrpc;
 
@@ -8,6 +9,7 @@ internal sealed class TtrpcContext : IDisposable
 {
     // Cancelled by: the caller's deadline, the end of the connection, the end of the server, a breach of the protocol on this stream.
     private readonly CancellationTokenSource _source = new();
+    private ITimer? _limit;
     private volatile bool _given;
 
     internal TtrpcContext(Request request)
@@ -45,6 +47,11 @@ internal sealed class TtrpcContext : IDisposable
         }
 
         _given = true;
+        Expire();
+    }
+
+    private void Expire()
+    {
         try
         {
             _source.Cancel();
@@ -60,7 +67,11 @@ internal sealed class TtrpcContext : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _source.Dispose();
+    public void Dispose()
+    {
+        _limit?.Dispose();
+        _source.Dispose();
+    }
 
     // No timer for calls without a deadline, nor for one that is as good as none (a timer holds at most 49 days).
     private void StartDeadline(long nanoseconds)
@@ -71,7 +82,8 @@ internal sealed class TtrpcContext : IDisposable
         }
         else if (nanoseconds > 0 && TimeSpan.FromTicks(nanoseconds / TimeSpan.NanosecondsPerTick) is var left && left < TimeSpan.FromDays(40))
         {
-            _source.CancelAfter(left < TimeSpan.FromMilliseconds(1) ? TimeSpan.FromMilliseconds(1) : left);
+            _limit = Clock.NewTimer(Expire);
+            _limit.Set(left);
         }
     }
 }

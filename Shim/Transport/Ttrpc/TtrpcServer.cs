@@ -1,4 +1,5 @@
-using System.Net.Sockets;
+using Shim.Loops;
+
 
 namespace Shim.Transport.Ttrpc;
 
@@ -24,5 +25,5 @@ internal sealed class TtrpcServer : ConnectionServer
     /// <summary>Memory for large bodies that go out.</summary>
     internal MemoryBudget Outgoing { get; }
 
-    private protected override IServerConnection NewConnection(Socket socket) => new ServerConnection(this, socket);
+    private protected override IServerConnection NewConnection(UnixSocket socket) => new ServerConnection(this, socket);
 }

@@ -2,18 +2,18 @@ using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
 
-namespace Shim.Stdio;
+namespace Shim.Loops;
 
 /// <summary>
-/// One thread that waits for all descriptors which this process relays or watches: terminals, inotify, console sockets. Thread and
-/// descriptors exist from the first need on; a container without a terminal and with plain output never has them.
+/// One thread that waits for descriptors: sockets, signals and timers in the main loop, terminals and inotify in another, logs in a third. Thread and
+/// descriptors exist from the first need on; a container without a terminal and with plain output has nothing but the main loop.
 /// </summary>
 /// <remarks>
 /// Everything is registered edge-triggered: a condition that lasts (a hung-up terminal, a FIFO that nobody reads) is reported once and
 /// can't make the loop spin. So whoever is told reads or writes until EAGAIN. Handlers run on the loop's thread, never block, and may
 /// throw: that is logged and the loop goes on.
 /// </remarks>
-internal sealed class StreamLoop : IDisposable
+internal sealed class EventLoop : IDisposable
 {
     private const int StackBytes = 256 * 1024;
     private const int UsualScratchBytes = 32 * 1024;
@@ -23,7 +23,7 @@ internal sealed class StreamLoop : IDisposable
 
     private readonly string _name;
     private readonly int _scratchBytes;
-    private readonly Action<string>? _log;
+    private Action<string>? _log;
     private readonly Lock _lock = new();
 
     // Guarded by _lock. Numbers of registrations are never used again, so an event that was fetched before its registration ended finds
@@ -35,7 +35,7 @@ internal sealed class StreamLoop : IDisposable
     private Epoll? _epoll;
     private SafeFileHandle? _wake;
     private SafeFileHandle? _inotify;
-    private Thread? _thread;
+    private bool _hasOwnThread = true;
     private bool _stopping;
     private bool _stopped;
 
@@ -44,8 +44,14 @@ internal sealed class StreamLoop : IDisposable
     /// <param name="log">Told of failures inside the loop, one line each.</param>
     /// <param name="name">The thread's name.</param>
     /// <param name="scratchBytes">The size of <see cref="Scratch"/>.</param>
-    internal StreamLoop(Action<string>? log = null, string name = "streams", int scratchBytes = UsualScratchBytes) =>
-        (_log, _name, _scratchBytes) = (log, name, scratchBytes);
+    internal EventLoop(Action<string>? log = null, string name = "streams", int scratchBytes = UsualScratchBytes) =>
+        (_log, _name, _scratchBytes, Clock) = (log, name, scratchBytes, new LoopClock(Wake));
+
+    /// <summary>The loop of what every process has: sockets, signals and time. In a shim it is the main thread, see <see cref="TakeThread"/>.</summary>
+    internal static EventLoop Main { get; } = new(name: "main loop");
+
+    /// <summary>The timers that this loop sleeps for.</summary>
+    internal LoopClock Clock { get; }
 
     /// <summary>Whether the thread and its descriptors exist.</summary>
     internal bool IsRunning
@@ -54,13 +60,24 @@ internal sealed class StreamLoop : IDisposable
         {
             lock (_lock)
             {
-                return _thread is not null && !_stopped;
+                return _epoll is not null && !_stopped;
             }
         }
     }
 
     /// <summary>Room for the bytes that a handler moves. Only for the loop's own thread, and only until the handler returns.</summary>
     internal byte[] Scratch => _scratch ??= GC.AllocateUninitializedArray<byte>(_scratchBytes);
+
+    /// <summary>It will be run by <see cref="Run"/>, and not by a thread of its own. To be said before the first need.</summary>
+    /// <param name="log">Told of failures inside the loop, one line each.</param>
+    internal void TakeThread(Action<string> log)
+    {
+        lock (_lock)
+        {
+            (_log, _hasOwnThread) = (log, false);
+            StartLocked();
+        }
+    }
 
     /// <summary>Starts the thread if it does not run yet.</summary>
     internal void Start()
@@ -150,7 +167,7 @@ internal sealed class StreamLoop : IDisposable
                 _posted.Add(action);
                 if (_posted.Count == 1)
                 {
-                    Fd.Write(_wake!, BitConverter.GetBytes(1L));
+                    WakeLocked();
                 }
 
                 return;
@@ -203,13 +220,13 @@ internal sealed class StreamLoop : IDisposable
             }
 
             _stopping = true;
-            if (_thread is null)
+            if (_epoll is null)
             {
                 _stopped = true;
             }
             else
             {
-                Fd.Write(_wake!, BitConverter.GetBytes(1L));
+                WakeLocked();
             }
         }
     }
@@ -217,7 +234,7 @@ internal sealed class StreamLoop : IDisposable
     private void StartLocked()
     {
         ObjectDisposedException.ThrowIf(_stopped, this);
-        if (_thread is not null)
+        if (_epoll is not null)
         {
             return;
         }
@@ -228,26 +245,30 @@ internal sealed class StreamLoop : IDisposable
         {
             wake = Fd.Own(Libc.EventFd(0, Libc.EFD_CLOEXEC | Libc.EFD_NONBLOCK), "eventfd");
             epoll.Add(wake, Libc.EPOLLIN | Libc.EPOLLET, WakeId);
-            var thread = new Thread(Run, StackBytes) { IsBackground = true, Name = _name };
-            (_epoll, _wake, _thread) = (epoll, wake, thread);
-            thread.Start();
+            (_epoll, _wake) = (epoll, wake);
+            if (_hasOwnThread)
+            {
+                new Thread(Run, StackBytes) { IsBackground = true, Name = _name }.Start();
+            }
         }
         catch
         {
-            (_epoll, _wake, _thread) = (null, null, null);
+            (_epoll, _wake) = (null, null);
             wake?.Dispose();
             epoll.Dispose();
             throw;
         }
     }
 
-    private void Run()
+    /// <summary>Waits and dispatches on the calling thread until the loop is disposed of.</summary>
+    internal void Run()
     {
         var epoll = _epoll!;
         Span<Libc.EpollEvent> events = stackalloc Libc.EpollEvent[MaxEvents];
         while (true)
         {
-            var count = epoll.Wait(events);
+            var count = epoll.Wait(events, Clock.BeginSleep());
+            Clock.EndSleep();
             for (var i = 0; i < count; i++)
             {
                 Dispatch(events[i].Data, events[i].Events);
@@ -267,6 +288,20 @@ internal sealed class StreamLoop : IDisposable
             }
         }
     }
+
+    private void Wake()
+    {
+        lock (_lock)
+        {
+            if (!_stopped)
+            {
+                StartLocked();
+                WakeLocked();
+            }
+        }
+    }
+
+    private void WakeLocked() => Fd.Write(_wake!, BitConverter.GetBytes(1L));
 
     private void Dispatch(long id, uint events)
     {
@@ -416,9 +451,9 @@ internal sealed class StreamLoop : IDisposable
     /// <summary>One descriptor that the loop waits for.</summary>
     internal sealed class Registration : IDisposable
     {
-        private readonly StreamLoop _loop;
+        private readonly EventLoop _loop;
 
-        internal Registration(StreamLoop loop, long id, SafeHandle handle, Action<uint> ready)
+        internal Registration(EventLoop loop, long id, SafeHandle handle, Action<uint> ready)
         {
             (_loop, Id, Handle, Ready) = (loop, id, handle, ready);
             var added = false;
@@ -441,7 +476,7 @@ internal sealed class StreamLoop : IDisposable
     }
 
     /// <summary>One party interested in what happens to a file.</summary>
-    internal sealed class Watch(StreamLoop loop, int number, uint events, Action changed) : IDisposable
+    internal sealed class Watch(EventLoop loop, int number, uint events, Action changed) : IDisposable
     {
         internal int Number { get; } = number;
 
