@@ -1,5 +1,6 @@
 using Shim.Interop;
 using Shim.Loops;
+using Shim.Transport;
 
 namespace Shim.Bootstrap;
 
@@ -20,6 +21,7 @@ internal sealed class MemoryTrim : IDisposable
     /// <summary>Collects now, and returns free pages to the kernel.</summary>
     internal static void Now()
     {
+        SmallBuffers.Clear();
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         _ = Libc.MallocTrim(0);
     }

@@ -20,8 +20,5 @@ internal static class ShimProcess
         EventLoop.Main.TakeThread(log.Error);
         Libc.BecomeSubreaper();
         _ = Libc.Umask(ChildUmask);
-
-        // Each thread that allocates would otherwise dirty pages of an arena of its own: 40 KB in all.
-        Libc.UseOneArena();
     }
 }

@@ -81,7 +81,7 @@ internal static class CgroupFile
             string[] children;
             try
             {
-                children = Directory.GetDirectories(next);
+                children = Libc.HasSubdirectories(next) ? Directory.GetDirectories(next) : [];
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {

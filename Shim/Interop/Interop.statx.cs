@@ -9,6 +9,7 @@ internal static unsafe partial class Libc
     private const int AT_EMPTY_PATH = 0x1000;
     private const uint STATX_TYPE = 1;
     private const uint STATX_MODE = 2;
+    private const uint STATX_NLINK = 4;
     private const uint STATX_UID = 8;
     private const uint STATX_INO = 0x100;
 
@@ -36,6 +37,17 @@ internal static unsafe partial class Libc
         return StatxCore(AT_FDCWD, path, 0, STATX_TYPE | STATX_INO, buffer) == -1
             ? throw Errno.Exception("statx", path)
             : (KindOf(buffer), *(ulong*)(buffer + 32));
+    }
+
+    /// <summary>
+    /// Whether a directory of cgroups or of another file system of the kernel has others in it: each is a link to it. Listing it would take more, and a buffer that
+    /// the framework keeps.
+    /// </summary>
+    internal static bool HasSubdirectories(string path)
+    {
+        // stx_nlink is a u32 at offset 16: its name, its own dot, and the two dots in each.
+        var buffer = stackalloc byte[256];
+        return StatxCore(AT_FDCWD, path, 0, STATX_NLINK, buffer) == -1 ? throw Errno.Exception("statx", path) : *(uint*)(buffer + 16) != 2;
     }
 
     /// <summary>What an open file is, who owns it, and its permission bits.</summary>

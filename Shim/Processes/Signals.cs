@@ -26,7 +26,7 @@ internal static class Signals
     {
         // A parent that ignores SIGCHLD has handed that on to us, and the kernel would then throw every status away.
         Libc.SetDefaultDisposition(Libc.SIGCHLD);
-        if (Libc.Block(ShimSignals.Blocked))
+        if (Libc.Block(ShimBirth.BlockedSignals))
         {
             // By our parent, and so in all threads.
             return;
@@ -57,7 +57,7 @@ internal static class Signals
     {
         unsafe
         {
-            var signals = ShimSignals.Blocked;
+            var signals = ShimBirth.BlockedSignals;
             s_descriptor = Fd.Own(Libc.SignalFd(-1, &signals, Libc.SFD_NONBLOCK | Libc.SFD_CLOEXEC), "signalfd");
         }
 
@@ -87,7 +87,7 @@ internal static class Signals
     {
         ~Blocker()
         {
-            Libc.Block(ShimSignals.Blocked);
+            Libc.Block(ShimBirth.BlockedSignals);
             s_areBlocked = true;
         }
     }

@@ -81,8 +81,7 @@ internal sealed class Bundle
     {
         try
         {
-            using var document = ProcessJson.Parse(resources);
-            return Limits(document.RootElement);
+            return Limits(ProcessJson.Parse(resources.Span));
         }
         catch (Exception e) when (IsOfContent(e))
         {
@@ -123,20 +122,19 @@ internal sealed class Bundle
     {
         try
         {
-            using var given = ProcessJson.Parse(exec.Process ?? _process);
+            var given = ProcessJson.Parse(exec.Process is { } process ? process.Span : _process);
             var json = ProcessJson.Write(json =>
             {
                 if (exec.Process is null)
                 {
-                    ProcessJson.WriteExec(json, given.RootElement, exec);
+                    ProcessJson.WriteExec(json, given, exec);
                 }
                 else
                 {
-                    ProcessJson.WriteWithTerminal(json, given.RootElement, exec.Terminal);
+                    ProcessJson.WriteWithTerminal(json, given, exec.Terminal);
                 }
             });
-            using var written = ProcessJson.Parse(json);
-            return (json, ProcessJson.Describe(written.RootElement, cause => Broken(Directory, cause)));
+            return (json, ProcessJson.Describe(ProcessJson.Parse(json), cause => Broken(Directory, cause)));
         }
         catch (Exception e) when (IsOfContent(e))
         {
@@ -177,8 +175,7 @@ internal sealed class Bundle
         var bytes = ReadConfig(directory);
         try
         {
-            using var config = ProcessJson.Parse(bytes);
-            return read(config.RootElement);
+            return read(ProcessJson.Parse(bytes));
         }
         catch (Exception e) when (IsOfContent(e))
         {

@@ -49,8 +49,7 @@ internal sealed record CheckpointNotes
         var path = Path.Combine(imagePath, FileName);
         try
         {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
-            var root = document.RootElement;
+            var root = JsonElement.Parse(File.ReadAllBytes(path));
             var notes = new CheckpointNotes
             {
                 Streams = [.. root.GetProperty("streams"u8).EnumerateArray().Select(name => name.GetString() ?? "")],

@@ -52,8 +52,7 @@ internal sealed record RuntimeOptions
     {
         try
         {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(bundle, FileName)));
-            var root = document.RootElement;
+            var root = JsonElement.Parse(File.ReadAllBytes(Path.Combine(bundle, FileName)));
             return new RuntimeOptions
             {
                 Binary = root.GetProperty("binary"u8).GetString()!,

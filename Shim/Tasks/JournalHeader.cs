@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text.Json;
+using Shim.Runtime;
 
 namespace Shim.Tasks;
 
@@ -16,7 +17,7 @@ internal readonly record struct JournalHeader(long Recorded, long Newest)
     internal ReadOnlyMemory<byte> ToLine()
     {
         var buffer = new ArrayBufferWriter<byte>(64);
-        using (var json = new Utf8JsonWriter(buffer))
+        using (var json = new Utf8JsonWriter(buffer, PlainEncoder.Options))
         {
             json.WriteStartObject();
             json.WriteNumber("recorded"u8, Recorded);
@@ -38,8 +39,8 @@ internal readonly record struct JournalHeader(long Recorded, long Newest)
 
         try
         {
-            using var document = JsonDocument.Parse(line);
-            header = new JournalHeader(document.RootElement.GetProperty("recorded"u8).GetInt64(), document.RootElement.GetProperty("newest"u8).GetInt64());
+            var root = JsonElement.Parse(line.Span);
+            header = new JournalHeader(root.GetProperty("recorded"u8).GetInt64(), root.GetProperty("newest"u8).GetInt64());
             return header is { Recorded: >= 0, Newest: >= 0 };
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or FormatException or InvalidOperationException)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using Shim.Processes;
+using Shim.Runtime;
 using Shim.Stdio;
 
 namespace Shim.Tasks;
@@ -33,7 +34,7 @@ internal static class TaskEventJson
     internal static ReadOnlyMemory<byte> Write(TaskEvent e)
     {
         var buffer = new ArrayBufferWriter<byte>(256);
-        using (var json = new Utf8JsonWriter(buffer))
+        using (var json = new Utf8JsonWriter(buffer, PlainEncoder.Options))
         {
             json.WriteStartObject();
             json.WriteNumber("seq"u8, e.Sequence);
@@ -101,8 +102,7 @@ internal static class TaskEventJson
     {
         try
         {
-            using var document = JsonDocument.Parse(line);
-            var root = document.RootElement;
+            var root = JsonElement.Parse(line.Span);
             return new TaskEvent(
                 (TaskEventType)IndexOf(s_types, root.GetProperty("type"u8)),
                 root.GetProperty("id"u8).GetString() ?? throw new FormatException("id is null"),

@@ -16,6 +16,9 @@ internal static class SmallBuffers
     internal static byte[] Rent() =>
         Interlocked.Exchange(ref s_first, null) ?? Interlocked.Exchange(ref s_second, null) ?? GC.AllocateUninitializedArray<byte>(Size);
 
+    /// <summary>Keeps none: it has become quiet.</summary>
+    internal static void Clear() => s_first = s_second = null;
+
     /// <summary>Gives a buffer back that nobody uses any more.</summary>
     internal static void Return(byte[] buffer)
     {

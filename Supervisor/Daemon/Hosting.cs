@@ -94,6 +94,10 @@ internal static class Hosting
         // A reader of events that pauses for an hour is slow, not hostile.
         kestrel.Limits.MinResponseDataRate = null;
         kestrel.Limits.MinRequestBodyDataRate = null;
+
+        // A client may have nothing to say for hours. A connection that is closed then costs him his next call, if that is on its way in the same moment: after
+        // 130 s by default, or when this process was stopped for longer. A peer on this machine that is gone shows without it.
+        kestrel.Limits.KeepAliveTimeout = Timeout.InfiniteTimeSpan;
         kestrel.Limits.Http2.MaxStreamsPerConnection = MaxStreamsPerConnection;
         var logger = kestrel.ApplicationServices.GetRequiredService<ILoggerFactory>().CreateLogger("Supervisor.Daemon");
         kestrel.ListenUnixSocket(settings.Socket, listener =>

@@ -30,13 +30,13 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
         {
             Path = settings.Shim,
             Arguments = Arguments(directory, record),
-            Environment = [$"PATH={SearchPath}"],
+            Environment = ShimBirth.EnvironmentWith(SearchPath),
             WorkingDirectory = directory.Path,
             Stdin = input,
             Stdout = log,
             Stderr = log,
             ExtraDescriptors = [listener.SafeHandle],
-            BlockedSignals = ShimSignals.Blocked,
+            BlockedSignals = ShimBirth.BlockedSignals,
             NewSession = true,
         });
         return child is var (process, ended) ? ShimProcess.OfChild(process, ended) : throw new InvalidOperationException("the shim was reaped by somebody else");

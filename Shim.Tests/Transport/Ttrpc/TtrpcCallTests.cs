@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
@@ -247,7 +248,16 @@ public sealed class TtrpcCallTests
     public async Task Stream_ClientDoesNotRead_OnlyThatStreamEnds()
     {
         using var stream = await _client.ServerStreamingAsync(TtrpcFixture.Service, "flood", new Empty(), Poll.Deadline);
-        Assert.That(await EchoAsync("beside"), Is.EqualTo("beside"));
+
+        // Until the stream is full and holds the connection up, for as long as it is given to be read.
+        var held = TimeSpan.Zero;
+        for (var clock = Stopwatch.StartNew(); held < new TtrpcLimits().FullStream / 2; held = clock.Elapsed - held)
+        {
+            Assert.That(clock.Elapsed, Is.LessThan(Poll.Deadline));
+            held = clock.Elapsed;
+            Assert.That(await EchoAsync("beside"), Is.EqualTo("beside"));
+        }
+
         var error = Assert.ThrowsAsync<RpcException>(async () =>
         {
             while (await stream.ReadAsync(BytesValue.Parser) is not null)

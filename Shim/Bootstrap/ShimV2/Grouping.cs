@@ -12,8 +12,8 @@ internal static class Grouping
     {
         try
         {
-            using var config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(bundle, "config.json")));
-            if (config.RootElement.TryGetProperty("annotations"u8, out var annotations) && annotations.ValueKind == JsonValueKind.Object)
+            var config = JsonElement.Parse(File.ReadAllBytes(Path.Combine(bundle, "config.json")));
+            if (config.TryGetProperty("annotations"u8, out var annotations) && annotations.ValueKind == JsonValueKind.Object)
             {
                 foreach (var name in s_annotations)
                 {

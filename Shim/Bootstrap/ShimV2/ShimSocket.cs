@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Security.Cryptography;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 using Shim.Interop;
@@ -25,7 +24,7 @@ internal static class ShimSocket
     /// <param name="group">Whose shim it is: a container's or a pod's id.</param>
     /// <param name="directory">Where sockets lie; null is where containerd's own shims have theirs.</param>
     internal static string PathOf(string daemon, string nameSpace, string group, string? directory = null) =>
-        Path.Combine(directory ?? DefaultDirectory, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(Path.Join(daemon, nameSpace, group)))));
+        Path.Combine(directory ?? DefaultDirectory, Convert.ToHexStringLower(Sha256.Hash(Encoding.UTF8.GetBytes(Path.Join(daemon, nameSpace, group)))));
 
     /// <summary>The path of a socket as an address.</summary>
     internal static string AddressOf(string path) => Scheme + path;

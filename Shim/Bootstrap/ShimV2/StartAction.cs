@@ -74,13 +74,13 @@ internal static class StartAction
         {
             Path = executable,
             Arguments = commandLine,
-            Environment = [$"PATH={SearchPath.Value}", $"TTRPC_ADDRESS={daemon.TtrpcAddress}", $"GRPC_ADDRESS={daemon.GrpcAddress}"],
+            Environment = [.. ShimBirth.EnvironmentWith(SearchPath.Value), $"TTRPC_ADDRESS={daemon.TtrpcAddress}", $"GRPC_ADDRESS={daemon.GrpcAddress}"],
             WorkingDirectory = bundle,
             Stdin = nothing,
             Stdout = nothing,
             Stderr = log ?? nothing,
             ExtraDescriptors = [listener],
-            BlockedSignals = ShimSignals.Blocked,
+            BlockedSignals = ShimBirth.BlockedSignals,
             NewSession = true,
         });
         try
