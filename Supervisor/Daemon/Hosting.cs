@@ -22,6 +22,7 @@ namespace Supervisor.Daemon;
 internal static class Hosting
 {
     private const int MaxStreamsPerConnection = 4096;
+    private static readonly TimeSpan s_forever = TimeSpan.FromDays(1000);
     private static readonly TimeSpan s_stopLimit = TimeSpan.FromSeconds(3);
 
     // Health is asked for, not published. The longest period that a timer takes.
@@ -96,8 +97,9 @@ internal static class Hosting
         kestrel.Limits.MinRequestBodyDataRate = null;
 
         // A client may have nothing to say for hours. A connection that is closed then costs him his next call, if that is on its way in the same moment: after
-        // 130 s by default, or when this process was stopped for longer. A peer on this machine that is gone shows without it.
-        kestrel.Limits.KeepAliveTimeout = Timeout.InfiniteTimeSpan;
+        // 130 s by default, or when this process was stopped for longer. A peer on this machine that is gone shows without it. A number, because Kestrel adds
+        // an infinite one to its clock, and finds the sum in the past.
+        kestrel.Limits.KeepAliveTimeout = s_forever;
         kestrel.Limits.Http2.MaxStreamsPerConnection = MaxStreamsPerConnection;
         var logger = kestrel.ApplicationServices.GetRequiredService<ILoggerFactory>().CreateLogger("Supervisor.Daemon");
         kestrel.ListenUnixSocket(settings.Socket, listener =>
