@@ -93,16 +93,14 @@ internal sealed class Creation(
             CancellationToken.None);
         cancellationToken.ThrowIfCancellationRequested();
 
-        // Or the shim's end: then the next call says so.
         var present = container.WaitForCreationAsync(cancellationToken);
         await await Task.WhenAny(present, container.Link.Process.Ended).WaitAsync(Deadlines.EventsOfAnswer, cancellationToken);
+        if (container.Track is null)
+        {
+            throw TaskException.Unavailable($"create container {container.Id}: its shim (pid {process.Pid}) has ended");
+        }
 
-        var pids = await container.Link.CallAsync(
-            "look up the init process of",
-            Deadlines.Verb,
-            (client, options) => client.PidsAsync(new PidsRequest { Pid = created.Pid }, options),
-            cancellationToken);
-        var init = pids.Processes.First(process => process.Pid == created.Pid);
+        var init = created.Process;
 
         // From here on the container is there, whether its creator still listens or not.
         container.Save(_ => record with { InitPid = (int)init.Pid, InitStartTime = ProcFs.StartTime((int)init.Pid) ?? 0, Complete = true });

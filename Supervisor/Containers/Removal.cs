@@ -98,7 +98,7 @@ internal sealed class Removal(
         var status = await link.Process.EndAsync();
         if (link.IsEnding)
         {
-            ShimsLog.Ended(logger, container.Id, link.Process.Pid, Describe(status));
+            ShimsLog.Ended(logger, container.Id, link.Process.Pid, container.HasDeleted ? "it was not needed any more" : Describe(status));
             return;
         }
 
@@ -357,6 +357,14 @@ internal sealed class Removal(
 
         // A shim that ends gives its open streams a while; what has not come through ours yet is in the journal.
         await link.StopPumpAsync();
+        if (container.HasDeleted)
+        {
+            // It has told its last event, and its container is gone: there is nothing that it would put into order, and no reason to wait for that.
+            link.Process.Kill();
+            await link.Process.Ended.WaitAsync(Deadlines.Shutdown);
+            return;
+        }
+
         try
         {
             await link.CallAsync(

@@ -23,7 +23,7 @@ internal sealed class ShimGrpcService(TaskService tasks, InfoResponse info, Acti
         ChangeAsync(context, $"create {request.Id}", async () =>
         {
             var container = await tasks.CreateAsync(Messages.ToSpec(request)).ConfigureAwait(false);
-            return new CreateResponse { Pid = (uint)container.InitPid };
+            return new CreateResponse { Pid = (uint)container.InitPid, Process = Messages.ToMessage(container.Process(container.InitPid)) };
         });
 
     public override Task<Empty> Start(StartRequest request, ServerCallContext context) =>
