@@ -22,7 +22,7 @@ public sealed class AbiTests
     [
         "errno.h", "fcntl.h", "malloc.h", "poll.h", "sched.h", "signal.h", "spawn.h", "stddef.h", "stdio.h", "stdlib.h", "termios.h", "unistd.h",
         "linux/magic.h", "linux/openat2.h", "sys/epoll.h", "sys/eventfd.h", "sys/file.h", "sys/inotify.h", "sys/ioctl.h", "sys/mman.h", "sys/mount.h",
-        "sys/prctl.h", "sys/resource.h", "sys/socket.h", "sys/stat.h", "sys/statfs.h", "sys/syscall.h", "sys/types.h", "sys/uio.h",
+        "sys/prctl.h", "sys/resource.h", "sys/signalfd.h", "sys/socket.h", "sys/stat.h", "sys/statfs.h", "sys/syscall.h", "sys/types.h", "sys/uio.h",
         "sys/un.h", "sys/vfs.h", "sys/wait.h",
     ];
 
@@ -94,6 +94,19 @@ public sealed class AbiTests
         Check<Libc.ControlHeader>("struct cmsghdr", sizeof(Libc.ControlHeader), ("Length", "cmsg_len"), ("Level", "cmsg_level"), ("Type", "cmsg_type"));
         Assert.That(sizeof(Libc.ControlHeader), Is.EqualTo(s_native["CMSG_LEN(0)"]), "the data follows directly");
     }
+
+    [Test]
+    public unsafe void UnixAddress_Layout_AsInTheHeaders() =>
+        Check<Libc.UnixAddress>("struct sockaddr_un", sizeof(Libc.UnixAddress), ("Family", "sun_family"), ("Path", "sun_path"));
+
+    [Test]
+    public unsafe void PeerCredentials_Layout_AsInTheHeaders() =>
+        Check<Libc.PeerCredentials>("struct ucred", sizeof(Libc.PeerCredentials), ("Pid", "pid"), ("User", "uid"), ("Group", "gid"));
+
+    [Test]
+    public unsafe void SignalSetAndInformation_Sizes_AsInTheHeaders() => Assert.That(
+        (sizeof(Libc.SignalSet), Libc.SignalInfoSize, s_native["offsetof(struct signalfd_siginfo, ssi_signo)"]),
+        Is.EqualTo(((int)s_native["sizeof(sigset_t)"], (int)s_native["sizeof(struct signalfd_siginfo)"], 0L)));
 
     [Test]
     public unsafe void PollFd_Layout_AsInTheHeaders() => Check<Libc.PollFd>(
@@ -217,6 +230,9 @@ public sealed class AbiTests
             ("struct winsize", ["ws_row", "ws_col", "ws_xpixel", "ws_ypixel"]),
             ("struct statx", ["stx_mode"]),
             ("struct open_how", ["flags", "mode", "resolve"]),
+            ("struct sockaddr_un", ["sun_family", "sun_path"]),
+            ("struct ucred", ["pid", "uid", "gid"]),
+            ("struct signalfd_siginfo", ["ssi_signo"]),
         })
         {
             expressions.Add($"sizeof({type})");
