@@ -358,7 +358,7 @@ internal sealed class EventLoop : IDisposable
         }
         catch (Exception e)
         {
-            Log($"a stream handler failed: {e.GetType().Name}: {e.Message}");
+            Log($"a handler failed: {e.GetType().Name}: {e.Message}");
         }
     }
 

@@ -22,6 +22,8 @@ internal static class DeleteAction
     /// <summary>Does it and returns the bytes for stdout. Whatever is gone already is no error.</summary>
     internal static byte[] Run(ShimArguments arguments, Action<string> log)
     {
+        // Before there is another thread that would take them.
+        Signals.Block();
         var daemon = Daemon.From(arguments);
         var bundle = arguments.Bundle.Length > 0 ? Path.GetFullPath(arguments.Bundle) : Directory.GetCurrentDirectory();
         var options = RuntimeOptions.Read(bundle);
@@ -76,7 +78,6 @@ internal static class DeleteAction
     private static void DeleteFromRuntime(Daemon daemon, RuntimeOptions options, Action<string> log)
     {
         var reaper = new Reaper(e => log(e.Message));
-        Signals.Block();
         reaper.Start();
         try
         {

@@ -18,6 +18,8 @@ internal static class InfoAction
     /// <param name="input">What came on stdin.</param>
     internal static byte[] Run(string name, byte[] input)
     {
+        // Before there is another thread that would take them.
+        Signals.Block();
         RuntimeRequest request;
         try
         {
@@ -41,7 +43,6 @@ internal static class InfoAction
     private static byte[]? Features(RuntimeOptions options)
     {
         var reaper = new Reaper(_ => { });
-        Signals.Block();
         reaper.Start();
         try
         {
