@@ -61,7 +61,7 @@ internal static class CgroupFootprint
     /// <summary>Removes the directories with all below them, and the processes in them. Returns what could not be removed.</summary>
     internal static async Task<IReadOnlyList<string>> RemoveAsync(IReadOnlyList<string> directories, TimeProvider clock)
     {
-        for (var end = Environment.TickCount64 + (long)s_emptyLimit.TotalMilliseconds; ; await Task.Delay(s_retry, clock).ConfigureAwait(false))
+        for (var end = Environment.TickCount64 + (long)s_emptyLimit.TotalMilliseconds; ; await Task.Delay(s_retry, clock, CancellationToken.None).ConfigureAwait(false))
         {
             Kill(directories);
             foreach (var directory in directories.Where(Directory.Exists).SelectMany(CgroupFile.WithChildren).OrderByDescending(path => path.Length).ToList())

@@ -62,7 +62,7 @@ internal sealed class PidFd : IDisposable
     /// <summary><see cref="EndStatus"/>, which may take its parent a moment; null when it is not known within <paramref name="limit"/>.</summary>
     internal async Task<ExitStatus?> EndStatusAsync(TimeSpan limit, TimeProvider clock)
     {
-        for (var end = Environment.TickCount64 + (long)limit.TotalMilliseconds; ; await Task.Delay(s_interval, clock).ConfigureAwait(false))
+        for (var end = Environment.TickCount64 + (long)limit.TotalMilliseconds; ; await Task.Delay(s_interval, clock, CancellationToken.None).ConfigureAwait(false))
         {
             var status = EndStatus;
             if (status is not null || Environment.TickCount64 >= end)
