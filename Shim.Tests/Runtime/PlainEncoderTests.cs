@@ -29,9 +29,12 @@ public sealed class PlainEncoderTests
 
     [TestCase("plain text <&+'>", "plain text <&+'>")]
     [TestCase("a\"b\\c\nd\u007fé😀", "a\\u0022b\\u005Cc\\u000Ad\\u007F\\u00E9\\uD83D\\uDE00")]
-    [TestCase("half \ud83d", "half \\uFFFD")]
     public void Write_Text_OnlyWhatMustBeIsEscaped(string text, string escaped) =>
         Assert.That(Encoding.ASCII.GetString(Write(text)), Is.EqualTo($"{{\"x\":\"{escaped}\"}}"));
+
+    [Test]
+    public void Write_HalfACharacter_ReplacedAsTheFrameworkDoes() =>
+        Assert.That(Encoding.ASCII.GetString(Write("half " + new string('\ud83d', 1))), Is.EqualTo("{\"x\":\"half \\uFFFD\"}"));
 
     private static byte[] Write(string text)
     {
