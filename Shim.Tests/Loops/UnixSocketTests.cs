@@ -131,6 +131,16 @@ public sealed class UnixSocketTests
     }
 
     [Test]
+    public void IsServed_SocketOfAnotherKind_ItHasItsOwner()
+    {
+        var path = Path.Combine(_directory, "datagrams");
+        using var other = new System.Net.Sockets.Socket(
+            System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Dgram, System.Net.Sockets.ProtocolType.Unspecified);
+        other.Bind(new System.Net.Sockets.UnixDomainSocketEndPoint(path));
+        Assert.That((UnixSockets.IsServed(path), UnixSockets.IsServed(path + "-not-there")), Is.EqualTo((true, false)));
+    }
+
+    [Test]
     public async Task Peer_IsWhoHasConnected()
     {
         var (client, server) = await PairAsync();

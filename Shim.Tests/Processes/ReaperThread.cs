@@ -22,7 +22,7 @@ internal static unsafe class ReaperThread
             }
             else
             {
-                // There is no child.
+                // There is no child, and nothing that would tell of the next one.
                 Thread.Sleep(1);
             }
         }

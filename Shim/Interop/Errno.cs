@@ -29,6 +29,7 @@ internal static class Errno
     internal const int ENAMETOOLONG = 36;
     internal const int ELOOP = 40;
     internal const int EADDRINUSE = 98;
+    internal const int ECONNREFUSED = 111;
 
     /// <summary>errno of the last native call on this thread that asked for it.</summary>
     internal static int Last => Marshal.GetLastPInvokeError();

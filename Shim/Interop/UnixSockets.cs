@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
 namespace Shim.Interop;
@@ -46,11 +47,13 @@ internal static unsafe class UnixSockets
         }
     }
 
-    /// <summary>Whether somebody listens there. One that is stopped, with its queue full, does too.</summary>
+    /// <summary>
+    /// Whether a socket is somebody's: only a refusal says that it is not. One that is stopped, with its queue full, or that speaks in datagrams, has its owner.
+    /// </summary>
     internal static bool IsServed(string path)
     {
         using var probe = New();
-        return TryConnect(probe, path) || Errno.Last == Errno.EAGAIN;
+        return TryConnect(probe, path) || Errno.Last is not (Errno.ECONNREFUSED or Errno.ENOENT);
     }
 
     /// <summary>The next connection's descriptor, or -1.</summary>
@@ -99,7 +102,7 @@ internal static unsafe class UnixSockets
     }
 
     /// <summary>Who has connected, as the kernel has seen it then.</summary>
-    internal static Libc.PeerCredentials PeerOf(SafeFileHandle socket)
+    internal static Libc.PeerCredentials PeerOf(SafeHandle socket)
     {
         Libc.PeerCredentials peer;
         var length = (uint)sizeof(Libc.PeerCredentials);

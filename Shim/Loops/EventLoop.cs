@@ -23,8 +23,8 @@ internal sealed class EventLoop : IDisposable
 
     private readonly string _name;
     private readonly int _scratchBytes;
-    private Action<string>? _log;
     private readonly Lock _lock = new();
+    private Action<string>? _log;
 
     // Guarded by _lock. Numbers of registrations are never used again, so an event that was fetched before its registration ended finds
     // nobody, whatever the descriptor's number means by then.

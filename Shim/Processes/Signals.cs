@@ -15,7 +15,6 @@ namespace Shim.Processes;
 internal static class Signals
 {
     private static volatile bool s_areBlocked;
-    private static SafeFileHandle? s_descriptor;
     private static Dictionary<int, Action>? s_handlers;
 
     /// <summary>
@@ -55,14 +54,10 @@ internal static class Signals
 
     private static Dictionary<int, Action> Watch()
     {
-        unsafe
-        {
-            var signals = ShimBirth.BlockedSignals;
-            s_descriptor = Fd.Own(Libc.SignalFd(-1, &signals, Libc.SFD_NONBLOCK | Libc.SFD_CLOEXEC), "signalfd");
-        }
-
+        // It is never closed: its registration holds it.
+        var descriptor = Libc.SignalFd(ShimBirth.BlockedSignals);
         var handlers = new Dictionary<int, Action>();
-        _ = EventLoop.Main.Register(s_descriptor, Libc.EPOLLIN, _ => Read(s_descriptor, handlers));
+        _ = EventLoop.Main.Register(descriptor, Libc.EPOLLIN, _ => Read(descriptor, handlers));
         return handlers;
     }
 

@@ -100,7 +100,7 @@ internal sealed class Creation(
             throw TaskException.Unavailable($"create container {container.Id}: its shim (pid {process.Pid}) has ended");
         }
 
-        var init = created.Process;
+        var init = created.Process ?? new ProcessDetails { Pid = created.Pid };
 
         // From here on the container is there, whether its creator still listens or not.
         container.Save(_ => record with { InitPid = (int)init.Pid, InitStartTime = ProcFs.StartTime((int)init.Pid) ?? 0, Complete = true });

@@ -1,24 +1,19 @@
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Shim.Interop;
 
 namespace Supervisor.Daemon;
 
-/// <summary>Who is at the other end of a unix connection, as the kernel says (struct ucred).</summary>
-[StructLayout(LayoutKind.Sequential)]
+/// <summary>Who is at the other end of a unix connection, as the kernel says.</summary>
 internal readonly record struct PeerCredentials(int Pid, uint Uid, uint Gid)
 {
-    private const int SolSocket = 1;
-    private const int SoPeerCred = 17;
-
     /// <summary>The credentials that the peer had when it connected.</summary>
     internal static PeerCredentials Of(Socket socket)
     {
-        PeerCredentials peer = default;
-        socket.GetRawSocketOption(SolSocket, SoPeerCred, MemoryMarshal.AsBytes(new Span<PeerCredentials>(ref peer)));
-        return peer;
+        var peer = UnixSockets.PeerOf(socket.SafeHandle);
+        return new PeerCredentials(peer.Pid, peer.User, peer.Group);
     }
 }
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net.Sockets;
 using Shim.Interop;
 using Shim.Processes;
 using Supervisor.Containers;
@@ -13,7 +12,7 @@ namespace Supervisor.Shims;
 /// </summary>
 internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
 {
-    private const UnixFileMode SocketMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const int Backlog = 128;
 
     /// <summary>The PATH that shims and runtimes get; nothing else of our environment reaches them.</summary>
     internal static string SearchPath { get; } = Environment.GetEnvironmentVariable("PATH") is { Length: > 0 } path
@@ -23,7 +22,9 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
     /// <summary>Starts the shim of a container whose directory exists. It listens when this returns.</summary>
     internal ShimProcess Launch(ContainerDirectory directory, ContainerRecord record)
     {
-        using var listener = Listen(directory);
+        // One that a lost shim has left.
+        File.Delete(directory.SocketPath);
+        using var listener = UnixSockets.Listen(directory.SocketPath, Backlog);
         using var input = Fd.Open("/dev/null", Libc.O_RDONLY);
         using var log = Fd.Open(directory.ShimLogPath, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_APPEND | Libc.O_NOFOLLOW, 0x180);
         var child = watcher.Spawn(new SpawnRequest
@@ -35,7 +36,7 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
             Stdin = input,
             Stdout = log,
             Stderr = log,
-            ExtraDescriptors = [listener.SafeHandle],
+            ExtraDescriptors = [listener],
             BlockedSignals = ShimBirth.BlockedSignals,
             NewSession = true,
         });
@@ -74,25 +75,4 @@ internal sealed class ShimLauncher(Settings settings, ProcessWatcher watcher)
     /// </summary>
     private IEnumerable<string> LogDirectories() =>
         settings.LogDirectories.Count == 0 ? [] : settings.LogDirectories.Append(Path.Join(Path.GetDirectoryName(settings.Socket), "b"));
-
-    private static Socket Listen(ContainerDirectory directory)
-    {
-        // Bound under a shorter name beside it: the socket appears with its final mode, and disposing our copy, which makes .NET
-        // unlink the name that it bound, leaves it alone.
-        var temporary = Path.Join(Path.GetDirectoryName(directory.SocketPath), Path.GetFileName(directory.SocketPath)[1..]);
-        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            socket.Bind(new UnixDomainSocketEndPoint(temporary));
-            File.SetUnixFileMode(temporary, SocketMode);
-            socket.Listen(128);
-            File.Move(temporary, directory.SocketPath, overwrite: true);
-            return socket;
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
-    }
 }
